@@ -1,0 +1,1 @@
+"""What stages leave behind, and how it is read again."""

@@ -1,0 +1,113 @@
+"""An encoder on disk: a transformers checkpoint, its tokenizer, and ``encoder.json`` with what makes vectors of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langadapt.artifacts.files import read_json, write_json
+from langadapt.errors import ModelError
+from langadapt.modeling.encoder import EncoderModule, EncoderSettings
+from langadapt.modeling.loading import load_model, load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+SETTINGS, TRANSFORMS = "encoder.json", "transforms.safetensors"
+
+
+@dataclass
+class LoadedEncoder:
+    """An encoder in memory: weights, tokenizer and settings."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    settings: EncoderSettings
+    transforms: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
+
+    def module(self, pooler: Any, budget: int = 4096) -> EncoderModule:
+        """The encoder as one module; `pooler` is the component that the settings name."""
+        return EncoderModule(self.model, pooler, pad_id(self.tokenizer), self.transforms, budget)
+
+
+def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Id of the padding token; 0 where a tokenizer has none (the mask hides what stands there)."""
+    found = tokenizer.pad_token_id
+    return 0 if found is None else int(found)
+
+
+def save(encoder: LoadedEncoder, folder: Path) -> None:
+    """Write checkpoint, tokenizer and settings; equal weights give equal bytes."""
+    encoder.model.save_pretrained(str(folder), safe_serialization=True)
+    encoder.tokenizer.save_pretrained(str(folder))
+    save_settings(encoder, folder)
+
+
+def save_settings(encoder: LoadedEncoder, folder: Path) -> None:
+    """Write what makes vectors of the states, beside a checkpoint."""
+    settings = encoder.settings.with_(transforms=len(encoder.transforms))
+    write_json(folder / SETTINGS, dataclasses.asdict(settings))
+    if encoder.transforms:
+        from safetensors.torch import save_file
+
+        tensors = {f"{i}.{name}": value for i, pair in enumerate(encoder.transforms) for name, value in zip(("weight", "bias"), pair, strict=True)}
+        save_file(tensors, str(folder / TRANSFORMS))
+
+
+def load(folder: Path, mlm_head: bool | None = None) -> LoadedEncoder:
+    """Read an encoder: one of ours, a sentence-transformers folder, or any transformers checkpoint.
+
+    Args:
+        mlm_head: as in :func:`langadapt.modeling.loading.load_model`.
+    """
+    settings, transforms = read_settings(folder)
+    return LoadedEncoder(load_model(folder, mlm_head), load_tokenizer(folder), settings, transforms)
+
+
+def read_settings(folder: Path) -> tuple[EncoderSettings, list[tuple[Any, Any]]]:
+    """How a folder's vectors are made, and its fitted transforms: from ours, sentence-transformers' or no files."""
+    if (folder / SETTINGS).is_file():
+        settings = EncoderSettings(**read_json(folder / SETTINGS))
+        if not settings.transforms:
+            return settings, []
+        from safetensors.torch import load_file
+
+        tensors = load_file(str(folder / TRANSFORMS))
+        return settings, [(tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(settings.transforms)]
+    if (folder / "modules.json").is_file():
+        return _from_sentence_transformers(folder), []
+    return EncoderSettings(), []
+
+
+def _from_sentence_transformers(folder: Path) -> EncoderSettings:
+    settings = EncoderSettings()
+    limit = folder / "sentence_bert_config.json"
+    if limit.is_file() and (length := read_json(limit).get("max_seq_length")):
+        settings = settings.with_(max_length=int(length))
+    for module in read_json(folder / "modules.json"):
+        kind = str(module["type"]).rsplit(".", 1)[-1]
+        if kind == "Pooling":
+            settings = settings.with_(pooler={"use": _pooling(folder / module["path"] / "config.json")})
+        elif kind == "Normalize":
+            settings = settings.with_(normalize=True)
+        elif kind != "Transformer":
+            raise ModelError(
+                f"the sentence-transformers module '{kind}' is not known here",
+                where=str(folder / "modules.json"),
+                hint="Pick a base with transformer and pooling modules only.",
+            )
+    return settings
+
+
+def _pooling(config: Path) -> str:
+    """The pooler's name of either config layout (one key a mode, or ``pooling_mode``)."""
+    stated = read_json(config)
+    names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max"}
+    modes = [names.get(key, key) for key, on in stated.items() if key.startswith("pooling_mode_") and on]
+    if isinstance(stated.get("pooling_mode"), str):
+        modes = [stated["pooling_mode"]]
+    if len(modes) != 1:
+        raise ModelError(f"pooling by {', '.join(modes) or 'nothing'} is not known here", where=str(config))
+    return str(modes[0])

@@ -1,0 +1,199 @@
+"""A release: what people download.  Its card, its checksums, and the normalizer inside its tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langadapt.artifacts import scores as score_tables
+from langadapt.artifacts.files import file_digest
+from langadapt.errors import StoreError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+SUMS = "SHA256SUMS"
+
+
+def bake_normalizer(tokenizer: PreTrainedTokenizerFast, normalizer: Any) -> None:
+    """Put a normalizer's rules in front of the tokenizer's own, so that every loader applies them."""
+    rules = normalizer.fast()
+    if rules is None:
+        return
+    from tokenizers import normalizers
+
+    backend = tokenizer.backend_tokenizer
+    own = backend.normalizer
+    backend.normalizer = normalizers.Sequence([rules, own]) if own is not None else rules
+
+
+def write_sums(folder: Path) -> None:
+    """``SHA256SUMS`` in the format of ``sha256sum``, over every file but itself."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SUMS)
+    lines = [f"{file_digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def check_sums(folder: Path) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong) of a release; nothing when it is whole.
+
+    Raises:
+        StoreError: there is no SHA256SUMS, a line of it is malformed, or it names a file outside the release.
+    """
+    sums = folder / SUMS
+    if not sums.is_file():
+        raise StoreError("there is no SHA256SUMS", where=str(folder), hint="Is this a release folder?")
+    stated = {}
+    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), 1):
+        digest, gap, name = line.partition("  ")
+        if not gap or len(digest) != 64 or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise StoreError("not a checksum line", where=f"{sums}:{number}")
+        stated[name] = digest
+    for name, digest in stated.items():
+        path = folder / name
+        if not path.is_file():
+            yield name, "is missing"
+        elif file_digest(path) != digest:
+            yield name, "was altered (its sha256 differs)"
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (SUMS, "artifact.json")):
+        if path.relative_to(folder).as_posix() not in stated:
+            yield path.relative_to(folder).as_posix(), "is not in SHA256SUMS"
+
+
+def is_starter(facts: dict[str, Any]) -> bool:
+    """True when any part of the release came from the packaged starter."""
+    return any(resource["place"] == "starter" for resource in facts["resources"])
+
+
+def licence_of(facts: dict[str, Any]) -> tuple[str, list[str]]:
+    """(licence tag for the Hub, remarks): the strictest reading of what base and data state."""
+    texts = {resource["licence"] for resource in facts["resources"]}
+    remarks = []
+    if any("NC" in text or "non-commercial" in text.lower() for text in texts):
+        remarks.append("At least one source is **non-commercial**: do not use this model commercially without asking its owners.")
+    if any("not stated" in text for text in texts):
+        remarks.append("At least one source **states no licence**: clear it before you redistribute this model.")
+    if any("SA" in text for text in texts):
+        remarks.append("At least one source asks for **share-alike**.")
+    known = {"MIT": "mit", "Apache-2.0": "apache-2.0", "CC BY 4.0": "cc-by-4.0", "CC BY-SA 4.0": "cc-by-sa-4.0", "CC0 1.0": "cc0-1.0"}
+    if len(texts) == 1 and (only := next(iter(texts))) in known:
+        return known[only], remarks
+    permissive = texts <= {"MIT", "Apache-2.0", "CC BY 4.0", "CC0 1.0"}
+    return ("apache-2.0" if permissive and texts else "other"), remarks
+
+
+def card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
+    """The model card in the Hub's format."""
+    language = facts["language"]
+    title = f"{language['name'] or 'Text'} encoder ({' → '.join(facts['recipes'])})"
+    parts = [_front_matter(facts, scores), f"# {title}\n"]
+    if is_starter(facts):
+        parts.append(_starter_note(facts))
+    parts += [_intended(facts), _usage(facts), _scores(scores), _making(facts), _sources(facts), _limits(facts)]
+    return "\n".join(part for part in parts if part)
+
+
+def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:
+    tag, _ = licence_of(facts)
+    # JSON strings are YAML strings: nothing a manifest says can break out of its field.
+    lines = ["---"]
+    if facts["language"]["code"]:
+        lines += ["language:", f"- {json.dumps(facts['language']['code'])}"]
+    lines += [f"license: {tag}", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity"]
+    lines += ["tags:", "- sentence-transformers", "- feature-extraction", "- sentence-similarity", "- langadapt"]
+    base = next((r["origin"] for r in facts["resources"] if r["name"] == "encoder" and "/" in r["origin"] and " " not in r["origin"]), None)
+    if base:
+        lines += ["base_model:", f"- {json.dumps(base)}"]
+    final = scores.get(facts["encoder_stage"], [])
+    if final:
+        lines += ["model-index:", f"- name: {json.dumps('-'.join(facts['recipes']))}", "  results:"]
+    for score in final:
+        lines += [
+            "  - task:",
+            "      type: sentence-similarity" if score["metric"] in ("spearman", "pearson") else "      type: other",
+            "    dataset:",
+            f"      name: {json.dumps(score['task'], ensure_ascii=False)}",
+            f"      type: {json.dumps(score['task'], ensure_ascii=False)}",
+            "    metrics:",
+            f"    - type: {json.dumps(score['metric'])}",
+            f"      value: {score['value']:.4f}",
+        ]
+    return "\n".join([*lines, "---", ""])
+
+
+def _starter_note(facts: dict[str, Any]) -> str:
+    code = facts["language"]["code"]
+    recipes = " ".join(f"--recipe {name}" for name in facts["recipes"])
+    return (
+        "> **This is a starter release, for trying things out.** Part of it comes from the packages that langadapt ships: a base that "
+        "is a 4-bit round trip of its original, or training pairs generated from a small grammar. Do not quote its scores.\n"
+        f"> The full build: `langadapt build --lang {code} {recipes} --sources hub`\n"
+    )
+
+
+def _intended(facts: dict[str, Any]) -> str:
+    name = facts["language"]["name"] or "text"
+    return (
+        f"Maps {name} sentences and short paragraphs to {facts['width']}-dimensional vectors, for semantic search, similarity and "
+        f"clustering. {facts['parameters'] / 1e6:.1f} M weights, up to {facts['max_length']} tokens a text.\n"
+    )
+
+
+def _usage(facts: dict[str, Any]) -> str:
+    normal = facts["normalizer"]
+    note = (
+        f"\nTexts were normalised with `{normal['use']}` (version {normal['version']}); its rules are part of `tokenizer.json`.\n" if normal else ""
+    )
+    prompt = f"\nEvery text is prefixed with `{facts['prompt']}` (the default prompt).\n" if facts["prompt"] else ""
+    return (
+        "## How to use\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
+        'model = SentenceTransformer("PATH_OR_HUB_ID")\nvectors = model.encode(["…", "…"])\n```\n\n'
+        "or, with adapters and batching by tokens:\n\n```python\nfrom langadapt import Encoder\n\n"
+        'encoder = Encoder.load("PATH_OR_HUB_ID")\nvectors = encoder.encode(["…", "…"])  # float32 (n, d)\n```\n' + note + prompt
+    )
+
+
+def _scores(scores: score_tables.Scores) -> str:
+    if not scores:
+        return ""
+    table = "\n".join(score_tables.markdown(scores))
+    return f"## Scores\n\nValues ×100 with 95 % bootstrap intervals; the steps of the build side by side.\n\n{table}\n\n![scores](scores.svg)\n"
+
+
+def _making(facts: dict[str, Any]) -> str:
+    lines = ["## How it was made\n"]
+    if facts["papers"]:
+        lines.append("Methods: " + ", ".join(facts["papers"]) + ".\n")
+    for stage in facts["stages"]:
+        options = {k: v for k, v in stage["options"].items() if k in SHOWN and v is not None}
+        shown = ", ".join(f"{k} {v}" for k, v in options.items())
+        uses = ", ".join(_uses(value) for value in stage["slots"].values())
+        lines.append(f"- **{stage['name']}** ({stage['do']}): {uses or '–'}{'; ' + shown if shown else ''}")
+    return "\n".join(lines) + "\n"
+
+
+SHOWN = ("epochs", "steps", "batch_size", "learning_rate", "weight_decay", "precision", "max_length")
+"""Stage options worth a reader's time; provenance.json has them all."""
+
+
+def _uses(value: Any) -> str:
+    return " + ".join(_uses(item) for item in value) if isinstance(value, list) else str(value["use"])
+
+
+def _sources(facts: dict[str, Any]) -> str:
+    lines = ["## Base, data and licences\n", "| resource | from | licence as published | origin |", "| --- | --- | --- | --- |"]
+    for item in facts["resources"]:
+        note = f" ({item['note']})" if item["note"] else ""
+        lines.append(f"| {item['name']} | {item['from']} | {item['licence']} | {item['origin']}{note} |")
+    _, remarks = licence_of(facts)
+    return "\n".join([*lines, "", *remarks]) + "\n"
+
+
+def _limits(facts: dict[str, Any]) -> str:
+    return (
+        "## Limits\n\nSimilarity in a vector space is not truth: the model inherits what its base and data got wrong, and it was "
+        f"scored on the tasks above alone. Texts over {facts['max_length']} tokens are truncated.\n"
+        "`provenance.json` holds every option, digest and version; check this folder with `langadapt verify`.\n"
+    )

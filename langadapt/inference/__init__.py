@@ -1,0 +1,1 @@
+"""A release, or any checkpoint, loaded for inference."""

@@ -1,0 +1,1 @@
+"""Languages, domains and recipes as YAML manifests."""

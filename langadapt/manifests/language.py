@@ -1,0 +1,49 @@
+"""Language and domain manifests: facts and defaults that recipes refer to as ``$lang.x`` and ``$domain.x``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from langadapt.manifests.resource import Resource
+
+Slot = str | dict[str, Any]
+"""A component by name, or ``{use: NAME, …options}``."""
+
+
+def _name_resources(value: Any) -> Any:
+    """Give every resource the name it stands under."""
+    if not isinstance(value, dict):
+        return value
+    return {k: {"name": k, **v} if isinstance(v, dict) else v for k, v in value.items()}
+
+
+class LanguageManifest(BaseModel):
+    """Facts about one language: code (BCP 47), script (ISO 15924), encoders, data, licences."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    language: str = Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")
+    name: str
+    scripts: list[Annotated[str, Field(pattern=r"^[A-Z][a-z]{3}$")]] = Field(min_length=1)
+    related: list[str] = []
+    note: str = ""
+    normalizer: Slot | None = None
+    encoders: list[str] = []
+    """Published Hub encoders worth starting from, best first; `resources.encoder` is the default."""
+    evaluators: list[Slot] = []
+    resources: Annotated[dict[str, Resource], BeforeValidator(_name_resources)] = {}
+
+
+class DomainManifest(BaseModel):
+    """Facts about one domain (Twitter, clinical, telecom): data and defaults per language."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    name: str
+    note: str = ""
+    normalizer: Slot | None = None
+    evaluators: list[Slot] = []
+    resources: Annotated[dict[str, Resource], BeforeValidator(_name_resources)] = {}

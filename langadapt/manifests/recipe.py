@@ -1,0 +1,207 @@
+"""Recipe manifests: stages in order, each of one verb, typed before anything is looked up.
+
+A stage names earlier stages as inputs and components (:data:`Slot`) as choices.  The verbs are a closed set
+owned by the core; the components are open.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from langadapt.manifests.language import Slot
+from langadapt.manifests.resource import Resource
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+Slots = Annotated[list[Slot], BeforeValidator(_listed)]
+Names = Annotated[list[str], BeforeValidator(_listed)]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Stage(BaseModel):
+    """What all stages share.  `inputs` and `slots` say which fields are stage names and components."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    inputs: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """Field → artifact types that may stand there."""
+    slots: ClassVar[dict[str, str]] = {}
+    """Field → component kind."""
+    output: ClassVar[str] = ""
+    version: ClassVar[str] = "1"
+
+    do: str
+
+
+class Load(Stage):
+    """Bring a checkpoint in: from the Hub, a path or a package, or take over an earlier stage's encoder."""
+
+    inputs: ClassVar = {"encoder": ("Encoder",)}
+    slots: ClassVar = {"pooler": "pooler"}
+    output: ClassVar = "Encoder"
+    do: Literal["load"]
+    source: Resource | None = None
+    encoder: str | None = None
+    pooler: Slot | None = None
+    max_length: Annotated[int, Field(ge=8, le=8192)] = 128
+    """Tokens per text, special ones included; longer texts are truncated and counted."""
+
+
+class Collect(Stage):
+    """Read, normalise, filter and deduplicate text."""
+
+    slots: ClassVar = {"corpus": "corpus", "normalizer": "normalizer", "selectors": "selector"}
+    output: ClassVar = "Corpus"
+    do: Literal["collect"]
+    corpus: Slots
+    normalizer: Slot | None = None
+    selectors: Slots = []
+
+
+class Pair(Stage):
+    """Read sentence pairs into one of the standard column sets."""
+
+    inputs: ClassVar = {"encoder": ("Encoder",)}
+    slots: ClassVar = {"source": "pairs", "translator": "translator", "normalizer": "normalizer", "selectors": "selector"}
+    output: ClassVar = "Pairs"
+    do: Literal["pair"]
+    source: Slot
+    encoder: str | None = None
+    translator: Slot | None = None
+    normalizer: Slot | None = None
+    selectors: Slots = []
+
+
+class TrainTokenizer(Stage):
+    """Train, extend or prune a tokenizer on text."""
+
+    inputs: ClassVar = {"corpus": ("Corpus", "Pairs"), "encoder": ("Encoder",)}
+    slots: ClassVar = {"tokenizer": "tokenizer"}
+    output: ClassVar = "Tokenizer"
+    do: Literal["train-tokenizer"]
+    corpus: Names
+    encoder: str | None = None
+    tokenizer: Slot
+
+
+class InitVocab(Stage):
+    """Move an encoder onto a new tokenizer: input rows, output rows, bias, special tokens, config ids."""
+
+    inputs: ClassVar = {"encoder": ("Encoder",), "tokenizer": ("Tokenizer",), "corpus": ("Corpus", "Pairs")}
+    slots: ClassVar = {"vocab_init": "vocab-init"}
+    output: ClassVar = "Encoder"
+    do: Literal["init-vocab"]
+    encoder: str
+    tokenizer: str
+    corpus: str | None = None
+    vocab_init: Annotated[Slot, Field(alias="vocab-init")]
+
+
+class Train(Stage):
+    """Train an encoder on text or pairs with one objective and one adaptation."""
+
+    inputs: ClassVar = {"encoder": ("Encoder",), "data": ("Corpus", "Pairs"), "teacher": ("Encoder",)}
+    slots: ClassVar = {
+        "objective": "objective",
+        "adaptation": "adaptation",
+        "schedule": "schedule",
+        "pooler": "pooler",
+        "validation": "evaluator",
+    }
+    output: ClassVar = "Encoder"
+    do: Literal["train"]
+    encoder: str
+    data: str
+    teacher: str | None = None
+    objective: Slot
+    adaptation: Slot = "full"
+    schedule: Slot = "linear"
+    pooler: Slot | None = None
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    steps: Annotated[int, Field(gt=0)] | None = None
+    batch_size: Annotated[int, Field(gt=0)] = 32
+    """Rows per optimiser step, all devices together."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-5
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    warmup: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """Share of the steps over which the rate rises from zero."""
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest gradient norm."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout of the body while training; None keeps the checkpoint's."""
+    precision: Precision = "auto"
+    tokens_per_batch: Annotated[int, Field(ge=128)] = 4096
+    """Padded tokens in one forward pass: memory grows with it, results do not depend on it beyond rounding."""
+    holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the rows kept out of training to measure the loss on."""
+    validation: Slot | None = None
+    evaluate_every: Annotated[int, Field(gt=0)] | None = None
+    """Steps between validations; None means once an epoch."""
+    keep: Literal["last", "best"] = "last"
+
+
+class FitTransform(Stage):
+    """Fit a transform (whitening, PCA) on the vectors of an encoder and ship it with it."""
+
+    inputs: ClassVar = {"encoder": ("Encoder",), "data": ("Corpus", "Pairs")}
+    slots: ClassVar = {"transform": "transform"}
+    output: ClassVar = "Encoder"
+    do: Literal["fit-transform"]
+    encoder: str
+    data: str
+    transform: Slot
+
+
+class Evaluate(Stage):
+    """Score encoders side by side."""
+
+    inputs: ClassVar = {"encoders": ("Encoder",)}
+    slots: ClassVar = {"evaluators": "evaluator", "normalizer": "normalizer"}
+    output: ClassVar = "Scores"
+    do: Literal["evaluate"]
+    encoders: Names
+    evaluators: Slots
+    normalizer: Slot | None = None
+
+
+class Export(Stage):
+    """Write the release that people download."""
+
+    inputs: ClassVar = {"encoder": ("Encoder",), "scores": ("Scores",)}
+    slots: ClassVar = {"exporters": "exporter", "normalizer": "normalizer"}
+    output: ClassVar = "Release"
+    do: Literal["export"]
+    encoder: str
+    scores: str | None = None
+    exporters: Slots
+    normalizer: Slot | None = None
+
+
+STAGES: dict[str, type[Stage]] = {
+    "load": Load,
+    "collect": Collect,
+    "pair": Pair,
+    "train-tokenizer": TrainTokenizer,
+    "init-vocab": InitVocab,
+    "train": Train,
+    "fit-transform": FitTransform,
+    "evaluate": Evaluate,
+    "export": Export,
+}
+
+
+class RecipeManifest(BaseModel):
+    """The head of a recipe; its stages are validated one by one against :data:`STAGES`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    summary: str
+    paper: str = ""
+    note: str = ""
+    stages: dict[str, dict[str, Any]] = Field(min_length=1)

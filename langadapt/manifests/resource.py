@@ -1,0 +1,81 @@
+"""A resource: one data set or checkpoint, with its licence and the places it can come from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SourceName = Literal["starter", "hub", "path"]
+
+Format = Literal["encoder", "text", "nli", "paraphrase", "sts"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HubSource(_Strict):
+    """A repository on the Hugging Face Hub, pinned to a commit when the plan is compiled."""
+
+    id: str
+    revision: str = "main"
+    files: list[str] = []
+    """Data files inside a dataset repository (glob patterns); a checkpoint needs none."""
+
+
+class PathSource(_Strict):
+    """Files or a checkpoint folder on this machine."""
+
+    paths: list[str]
+
+
+class Sources(_Strict):
+    """Where a resource can come from; at least one place."""
+
+    starter: dict[str, Any] | None = None
+    """A `source` component (``{use: NAME, …options}``) that a plugin carries inside its package."""
+    hub: HubSource | None = None
+    path: PathSource | None = None
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Sources:
+        if not (self.starter or self.hub or self.path):
+            raise ValueError("name at least one of starter, hub, path")
+        return self
+
+    def names(self) -> list[SourceName]:
+        """The places this resource can come from, in order of default preference."""
+        order: list[SourceName] = ["path", "starter", "hub"]
+        return [name for name in order if getattr(self, name) is not None]
+
+
+class Resource(_Strict):
+    """One data set or checkpoint of a language or domain, as its manifest states it.
+
+    `columns` maps our column names to the file's (``premise: sentence_A``), `labels` the file's labels to
+    ours (``"0": entailment``), `score_range` is the range that similarity scores are published in.
+    """
+
+    name: str
+    format: Format
+    sources: Sources
+    licence: str = "not stated"
+    origin: str = ""
+    note: str = ""
+    columns: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    score_range: tuple[float, float] = (0.0, 5.0)
+    prompt: str = ""
+    """Text an encoder expects before every sentence (e5's ``query: ``)."""
+    pinned: Any = Field(default=None, exclude=True)
+    """The chosen source (:class:`langadapt.registry.sources.Pinned`), set when a plan is compiled."""
+
+    def identity(self) -> dict[str, Any]:
+        """What of a resource can change a result: the pinned content and how it is read."""
+        if self.pinned is None:
+            raise ValueError(f"resource '{self.name}' is not pinned")
+        read = self.model_dump(mode="json", include={"format", "columns", "labels", "prompt"})
+        if self.format == "sts":
+            read["score_range"] = list(self.score_range)
+        return {"source": self.pinned.identity, **read}

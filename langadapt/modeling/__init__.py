@@ -1,0 +1,1 @@
+"""Checkpoints as modules: safe loading, batching by tokens, heads and vocabulary surgery."""

@@ -1,0 +1,62 @@
+"""Masked-LM heads of the architectures, at chosen positions only.
+
+A dense head computes (B, T, V) logits of which 85 % are thrown away; here the states of the masked positions are
+gathered first.  Each architecture keeps its head under other names, so one small function knows each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from langadapt.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def mlm_logits(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
+    """Logits of a masked-LM head for states (m, d) → (m, V).
+
+    Raises:
+        ModelError: the architecture's head is not known.
+    """
+    head: Any = model
+    kind = model.config.model_type
+    if hasattr(model, "vocab_projector"):  # DistilBERT
+        hidden = model.vocab_layer_norm(head.activation(head.vocab_transform(states)))
+        return head.vocab_projector(hidden)  # type: ignore[no-any-return]
+    if hasattr(model, "generator_predictions"):  # ELECTRA's generator
+        return head.generator_lm_head(head.generator_predictions(states))  # type: ignore[no-any-return]
+    if hasattr(model, "head") and hasattr(model, "decoder"):  # ModernBERT
+        return head.decoder(head.head(states))  # type: ignore[no-any-return]
+    if hasattr(model, "lm_head"):  # RoBERTa, XLM-R, CamemBERT
+        return head.lm_head(states)  # type: ignore[no-any-return]
+    if hasattr(model, "predictions"):  # ALBERT
+        return head.predictions(states)  # type: ignore[no-any-return]
+    if hasattr(model, "cls"):  # BERT, DeBERTa
+        return head.cls(states)  # type: ignore[no-any-return]
+    raise ModelError(f"the masked-LM head of '{kind}' is not known", hint="Choose a base of another architecture.")
+
+
+def output_layer(model: PreTrainedModel) -> tuple[torch.nn.Module | None, torch.nn.Parameter | None]:
+    """(decoder module, output bias (V,)) of a masked-LM model; None where there is none.
+
+    The bias is one per vocabulary entry and belongs to the token, not to the row number: surgery must move it.
+    """
+    decoder = model.get_output_embeddings()
+    if decoder is None:
+        return None, None
+    return decoder, getattr(decoder, "bias", None)
+
+
+def set_output_bias(model: PreTrainedModel, bias: torch.Tensor) -> None:
+    """Replace the output bias everywhere the architecture keeps a reference to it."""
+    parameter = torch.nn.Parameter(bias)
+    decoder = model.get_output_embeddings()
+    if decoder is not None and getattr(decoder, "bias", None) is not None:
+        decoder.bias = parameter
+    for owner in (getattr(getattr(model, "cls", None), "predictions", None), getattr(model, "lm_head", None), getattr(model, "predictions", None)):
+        if owner is not None and isinstance(getattr(owner, "bias", None), torch.nn.Parameter):
+            owner.bias = parameter

@@ -1,0 +1,170 @@
+"""Loading checkpoints without running code of theirs: safetensors only, no pickle, no remote code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langadapt.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a checkpoint folder.
+
+    Raises:
+        ModelError: there is none, it is broken, or it has no fast version.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+    names = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.json")
+    if not any((folder / name).is_file() for name in names):
+        raise ModelError(
+            "the checkpoint has no tokenizer", where=str(folder), hint=f"Put one of {', '.join(names)} beside the weights."
+        )
+    options: dict[str, Any] = {}
+    if _warns_of_mistral(folder):
+        options["fix_mistral_regex"] = False  # following that warning's advice would break the pre-tokenizer
+    try:
+        found = AutoTokenizer.from_pretrained(str(folder), use_fast=True, trust_remote_code=False, **options)
+    except Exception as error:
+        raise ModelError(f"the tokenizer cannot be loaded: {_short(error)}", where=str(folder)) from error
+    assert isinstance(found, PreTrainedTokenizerBase)
+    if not found.is_fast:
+        raise ModelError("the tokenizer has no fast version", where=str(folder), hint="Convert it to tokenizer.json first.")
+    return found  # type: ignore[return-value]
+
+
+def _warns_of_mistral(folder: Path) -> bool:
+    import transformers
+
+    if not transformers.__version__.startswith("4.57"):
+        return False
+    config = folder / "tokenizer_config.json"
+    return config.is_file() and "Mistral" not in config.read_text(encoding="utf-8", errors="replace")
+
+
+def load_model(folder: Path, mlm_head: bool | None = None) -> PreTrainedModel:
+    """A checkpoint folder as an encoder in float32, with its masked-LM head or without.
+
+    Args:
+        mlm_head: True loads (or initialises) a masked-LM head, False leaves it out, None keeps what is saved.
+
+    Raises:
+        ModelError: pickled weights only, truncated or altered safetensors, missing weights, unknown type.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+
+    _check_weights(folder)
+    try:
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(f"config.json cannot be used: {_short(error)}", where=str(folder)) from error
+    if mlm_head is None:
+        mlm_head = any("ForMaskedLM" in name for name in getattr(config, "architectures", None) or [])
+    family: Any = AutoModelForMaskedLM if mlm_head else AutoModel
+    options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
+    with _quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model, report = _without_pooling_layer(family, folder, options)
+        except Exception as error:
+            raise ModelError(
+                f"the weights cannot be loaded: {_short(error)}",
+                where=str(folder / "model.safetensors"),
+                hint="Fetch or copy the checkpoint again.",
+            ) from error
+    missing = [name for name in report["missing_keys"] if not name.startswith(HEAD_PREFIXES)]
+    if missing:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise ModelError(f"weights are missing: {shown}", where=str(folder), hint="Is this the checkpoint of another architecture?")
+    return model  # type: ignore[no-any-return]
+
+
+HEAD_PREFIXES = ("cls.", "lm_head.", "head.", "decoder.", "vocab_", "predictions.", "generator_", "lm_predictions.", "pooler.")
+"""Weights that a sentence encoder's checkpoint may lack: heads are trained anew."""
+
+
+def _without_pooling_layer(family: Any, folder: Path, options: dict[str, Any]) -> tuple[Any, Any]:
+    """Load with ``add_pooling_layer=False`` where the architecture knows it: the layer is unused and untrained."""
+    try:
+        return family.from_pretrained(str(folder), add_pooling_layer=False, output_loading_info=True, **options)
+    except TypeError as error:
+        if "add_pooling_layer" not in str(error):
+            raise
+        return family.from_pretrained(str(folder), output_loading_info=True, **options)
+
+
+def _check_weights(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ModelError("is no checkpoint folder", where=str(folder), hint="A checkpoint is a folder with config.json.")
+    if not (folder / "config.json").is_file():
+        raise ModelError("there is no config.json", where=str(folder), hint="Is this a checkpoint folder?")
+    index = folder / "model.safetensors.index.json"
+    files = [folder / "model.safetensors"]
+    if index.is_file():
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if any(Path(name).name != name for name in names):
+            raise ModelError("the weight index names files outside its folder", where=str(index))
+        files = [folder / name for name in sorted(names)]
+    for file in files:
+        if not file.is_file():
+            pickled = [name for name in PICKLES if (folder / name).is_file()]
+            if pickled:
+                raise ModelError(
+                    f"the weights are pickled ({pickled[0]}), and loading a pickle can run any code",
+                    where=str(folder),
+                    hint="Convert them to safetensors where you trust their origin (transformers' save_pretrained does).",
+                )
+            raise ModelError(f"there is no {file.name}", where=str(folder))
+        check_safetensors(file)
+
+
+def check_safetensors(file: Path) -> None:
+    """Read a safetensors header and compare its offsets with the file's size.
+
+    Raises:
+        ModelError: truncated or not safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as handle:
+            if not list(handle.keys()):
+                raise ModelError("holds no tensors", where=str(file))
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"is truncated or no safetensors file: {_short(error)}", where=str(file), hint="Fetch or copy the checkpoint again."
+        ) from error
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+class _quiet:
+    """Silence transformers' notes on heads it drops or starts at random: we check and say what matters."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging as hf
+
+        self._level = hf.get_verbosity()
+        self._bars = hf.is_progress_bar_enabled()
+        hf.set_verbosity(logging.ERROR)
+        hf.disable_progress_bar()
+
+    def __exit__(self, *exc: object) -> None:
+        from transformers.utils import logging as hf
+
+        hf.set_verbosity(self._level)
+        if self._bars:
+            hf.enable_progress_bar()

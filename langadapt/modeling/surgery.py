@@ -1,0 +1,157 @@
+"""Vocabulary surgery: one place that moves an encoder onto another tokenizer, whole.
+
+A vocab-init proposes a mixture; this module alone applies it, to input rows, to output rows (tied or not) *and to the
+output bias*, and corrects special-token ids and sizes in the config.  A copied token keeps its input row, its output row
+and its bias, so its logits stay identical; most published scripts leave the bias in its old order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from langadapt.errors import ModelError
+from langadapt.modeling.heads import output_layer, set_output_bias
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from langadapt.registry.kinds import Mixture, Vocab
+
+SPECIAL_ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
+
+
+def vocab_of(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel | None = None) -> Vocab:
+    """A tokenizer (and the input rows of a model) as vocab-inits see them."""
+    from langadapt.registry.kinds import Vocab
+
+    size = len(tokenizer)
+    tokens = [token if token is not None else "" for token in tokenizer.convert_ids_to_tokens(list(range(size)))]
+    special = {role: getattr(tokenizer, f"{role}_token_id") for role in SPECIAL_ROLES}
+    rows = None
+    if model is not None:
+        rows = model.get_input_embeddings().weight.detach().float().numpy()[:size]
+    return Vocab(tokens, tokenizer, {role: i for role, i in special.items() if i is not None}, rows)
+
+
+def unigram_log_probabilities(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> np.ndarray:
+    """log p of each token in the texts, add-one smoothed: (V,) float32."""
+    counts = np.ones(len(tokenizer), dtype=np.float64)
+    backend = tokenizer.backend_tokenizer
+    block: list[str] = []
+
+    def flush() -> None:
+        for item in backend.encode_batch_fast(block, add_special_tokens=False):
+            np.add.at(counts, item.ids, 1)
+        block.clear()
+
+    for text in texts:
+        block.append(text)
+        if len(block) == 1024:
+            flush()
+    flush()
+    found: np.ndarray = np.log(counts / counts.sum()).astype(np.float32)
+    return found
+
+
+def apply_mixture(
+    model: PreTrainedModel,
+    mixture: Mixture,
+    old: PreTrainedTokenizerFast,
+    new: PreTrainedTokenizerFast,
+    log_probabilities: np.ndarray | None = None,
+) -> None:
+    """Replace the vocabulary of a model in place.
+
+    Args:
+        model: an encoder, with or without a masked-LM head.
+        mixture: weights (V_new, V_old) and rows; see :class:`langadapt.registry.kinds.Mixture`.
+        old, new: the tokenizers before and after.
+        log_probabilities: (V_new,) log-unigram of the new tokens, for the bias of tokens that are not copied; None
+            mixes their biases like their rows.
+
+    Raises:
+        ModelError: the mixture does not cover the new vocabulary.
+    """
+    size_old, size_new = len(old), len(new)
+    weights = mixture.weights
+    if weights.shape != (size_new, size_old) or len(mixture.provenance) != size_new:
+        raise ModelError(f"the vocab-init proposes {weights.shape} weights for {size_new} new and {size_old} old tokens")
+    uncovered = np.flatnonzero((np.diff(weights.indptr) == 0) & ~np.isin(np.arange(size_new), list(mixture.rows)))
+    if len(uncovered):
+        raise ModelError(f"the vocab-init leaves {len(uncovered)} tokens without a row, first '{new.convert_ids_to_tokens(int(uncovered[0]))}'")
+    embeddings: Any = model.get_input_embeddings()
+    decoder, bias = output_layer(model)
+    tied = decoder is not None and decoder.weight is embeddings.weight
+    rows = _mixed(embeddings.weight, mixture, size_old)
+    outputs = _mixed(decoder.weight, mixture, size_old) if decoder is not None and not tied else None
+    new_bias = _bias(bias, mixture, size_old, log_probabilities) if bias is not None else None
+    pad = new.pad_token_id
+    if pad is not None and embeddings.padding_idx is not None and old.pad_token_id is not None:
+        rows[pad] = embeddings.weight.detach()[old.pad_token_id].float()
+    _replace(embeddings, rows, pad if embeddings.padding_idx is not None else None)
+    if decoder is not None:
+        decoder.weight = embeddings.weight if tied else nn.Parameter(_required(outputs))
+        decoder.out_features = size_new
+        if new_bias is not None:
+            set_output_bias(model, new_bias)
+    _configure(model, new, size_new)
+
+
+def _required(tensor: torch.Tensor | None) -> torch.Tensor:
+    assert tensor is not None
+    return tensor
+
+
+def _mixed(weight: torch.Tensor, mixture: Mixture, size_old: int) -> torch.Tensor:
+    """(V_new, d) rows; copied rows are taken over bit for bit."""
+    old = weight.detach().float().numpy()[:size_old]
+    rows = np.asarray(mixture.weights @ old, dtype=np.float32)
+    copied = _copied(mixture)
+    if len(copied):
+        rows[copied] = old[mixture.weights.indices[mixture.weights.indptr[copied]]]
+    for index, row in mixture.rows.items():
+        rows[index] = row
+    return torch.from_numpy(rows)
+
+
+def _copied(mixture: Mixture) -> np.ndarray:
+    """New ids whose row is one old row with weight 1."""
+    single = np.flatnonzero(np.diff(mixture.weights.indptr) == 1)
+    single = single[~np.isin(single, list(mixture.rows))]
+    ones: np.ndarray = single[mixture.weights.data[mixture.weights.indptr[single]] == 1.0]
+    return ones
+
+
+def _bias(bias: torch.Tensor, mixture: Mixture, size_old: int, log_probabilities: np.ndarray | None) -> torch.Tensor:
+    """Copied tokens keep their bias; new ones get their log-unigram, shifted to the scale of the copied ones."""
+    old = bias.detach().float().numpy()[:size_old]
+    mixed = np.asarray(mixture.weights @ old, dtype=np.float32)
+    copied = _copied(mixture)
+    kept = old[mixture.weights.indices[mixture.weights.indptr[copied]]]
+    if log_probabilities is not None:
+        shift = float(np.mean(kept) - np.mean(log_probabilities[copied])) if len(copied) else 0.0
+        mixed = log_probabilities + np.float32(shift)
+    mixed[copied] = kept
+    return torch.from_numpy(np.ascontiguousarray(mixed, dtype=np.float32))
+
+
+def _replace(embeddings: Any, rows: torch.Tensor, padding_idx: int | None) -> None:
+    embeddings.weight = nn.Parameter(rows)
+    embeddings.num_embeddings = rows.shape[0]
+    embeddings.padding_idx = padding_idx
+
+
+def _configure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, size: int) -> None:
+    configs = [model.config] if model.base_model.config is model.config else [model.config, model.base_model.config]
+    for config in configs:
+        config.vocab_size = size
+        for role in SPECIAL_ROLES:
+            if getattr(config, f"{role}_token_id", None) is not None:
+                setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
+        if hasattr(config, "pad_token_id"):
+            config.pad_token_id = tokenizer.pad_token_id

@@ -1,0 +1,475 @@
+"""Compile recipes, a language and overrides into a plan: everything validated, every stage keyed, nothing written.
+
+Keys exist before anything runs.  A key hashes the stage's verb and version, its components with their keyed
+options, the keys of its inputs, pinned sources, precision and seed; not stage names, paths or devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from langadapt.artifacts.fetch import Pinned, resolve_revision
+from langadapt.artifacts.files import path_identity, stable_hash
+from langadapt.compose import LanguageFacts, RawStage, compose
+from langadapt.errors import LangadaptError, PlanError, did_you_mean, raise_all
+from langadapt.manifests.recipe import STAGES, Load, Stage, Train
+from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
+from langadapt.modeling.precision import resolve_precision
+from langadapt.registry.catalog import Catalog
+from langadapt.registry.registry import Registry, option_error
+
+SCHEMA = 1
+"""Raise to invalidate every stored artifact (the meaning of keys changed)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, before anything is looked up."""
+
+    recipes: tuple[str, ...]
+    lang: str | None = None
+    domain: str | None = None
+    sets: tuple[str, ...] = ()
+    base: str | None = None
+    resources: tuple[str, ...] = ()
+    sources: str | None = None
+    seed: int = 42
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage, validated and keyed."""
+
+    name: str
+    stage: Stage
+    slots: Mapping[str, Any]
+    """Field → component, list of components or None."""
+    inputs: Mapping[str, list[str]]
+    """Field → names of earlier stages."""
+    identity: Mapping[str, Any]
+    key: str
+    where: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """For the release alone: what its card states."""
+
+    def input_names(self) -> Iterator[str]:
+        for names in self.inputs.values():
+            yield from names
+
+    def resources(self) -> list[Resource]:
+        """Every resource this stage or one of its components reads."""
+        found: list[Resource] = []
+        _visit_resources([self.stage, *self.slots.values()], found.append)
+        return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages in order; the last export is what a build is for."""
+
+    title: str
+    recipes: tuple[str, ...]
+    language: str
+    domain: str | None
+    seed: int
+    stages: tuple[PlannedStage, ...]
+    notes: tuple[str, ...] = ()
+
+    def stage(self, name: str) -> PlannedStage:
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def sinks(self) -> list[PlannedStage]:
+        """Stages that no other stage reads."""
+        used = {name for stage in self.stages for name in stage.input_names()}
+        return [stage for stage in self.stages if stage.name not in used]
+
+
+def compile_plan(request: Request, registry: Registry, catalog: Catalog) -> Plan:
+    """Compile a request.
+
+    Raises:
+        LangadaptError: everything wrong with the request, reported together.
+    """
+    facts, raw = compose(request, catalog)
+    errors: list[LangadaptError] = []
+    typed: list[tuple[RawStage, Stage]] = []
+    for item in raw:
+        try:
+            typed.append((item, _typed(item)))
+        except LangadaptError as error:
+            errors.append(error)
+    known = {item.name: item for item in raw}
+    pinner = Pinner(request.sources, registry)
+    planned: dict[str, PlannedStage] = {}
+    for item, stage in typed:
+        try:
+            planned[item.name] = _plan_stage(item, stage, known, planned, request, registry, pinner, facts)
+        except _Skip:
+            continue
+        except LangadaptError as error:
+            errors.extend(getattr(error, "errors", [error]))
+    raise_all(errors)
+    title = "-".join([facts.code or "any", *([request.domain] if request.domain else []), *request.recipes])
+    title = title.replace("/", "_").replace(".yaml", "")
+    notes = tuple(dict.fromkeys(note for stage in planned.values() for note in _notes(stage)))
+    return Plan(title, request.recipes, facts.code, request.domain, request.seed, tuple(planned.values()), notes)
+
+
+class _Skip(Exception):
+    """A stage that cannot be judged because an earlier one is already in error."""
+
+
+def _typed(item: RawStage) -> Stage:
+    verb = item.data.get("do")
+    if not isinstance(verb, str) or verb not in STAGES:
+        raise PlanError(
+            f"stage '{item.name}' does '{verb}', which is no verb", where=item.where("do"), hint=did_you_mean(str(verb), STAGES)
+        )
+    model = STAGES[verb]
+    data = {k: _as_encoder(v) if (verb, k) == ("load", "source") and isinstance(v, str) else v for k, v in item.data.items()}
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems: list[LangadaptError] = []
+        for problem in error.errors():
+            single = ValidationError.from_exception_data(error.title, [_line(problem)])
+            location = item.where(*problem["loc"])
+            known = [info.alias or name for name, info in model.model_fields.items()]
+            problems.append(option_error(single, f"stage '{item.name}'", known, location))
+        raise_all(problems)
+        raise
+
+
+def _line(problem: Any) -> Any:
+    """A pydantic complaint in the form its own constructor takes back."""
+    from pydantic_core import PydanticCustomError
+
+    if problem["type"] in ("extra_forbidden", "missing"):
+        kind: Any = problem["type"]
+    else:
+        kind = PydanticCustomError(problem["type"], problem["msg"].replace("{", "(").replace("}", ")"))
+    return {"type": kind, "loc": problem["loc"], "input": problem.get("input")}
+
+
+def _as_encoder(source: str) -> Resource:
+    """A checkpoint named outright in a recipe or by ``--base``: a folder that exists, else a Hub id."""
+    path = Path(source).expanduser()
+    if path.exists() or source.startswith((".", "/", "~")):
+        sources = Sources(path=PathSource(paths=[source]))
+    else:
+        sources = Sources(hub=HubSource(id=source))
+    return Resource(name="encoder", format="encoder", sources=sources, origin=source)
+
+
+def _plan_stage(
+    item: RawStage,
+    stage: Stage,
+    known: Mapping[str, RawStage],
+    planned: Mapping[str, PlannedStage],
+    request: Request,
+    registry: Registry,
+    pinner: Pinner,
+    facts: LanguageFacts,
+) -> PlannedStage:
+    inputs = _inputs(item, stage, known, planned)
+    if isinstance(stage, Load) and (stage.source is None) == (stage.encoder is None):
+        raise PlanError(f"stage '{item.name}' needs either 'source' or 'encoder'", where=item.where())
+    if isinstance(stage, Train):
+        if (stage.epochs is None) == (stage.steps is None):
+            raise PlanError(f"stage '{item.name}' needs either 'epochs' or 'steps'", where=item.where())
+        if stage.keep == "best" and stage.validation is None and stage.holdout == 0:
+            raise PlanError(
+                f"stage '{item.name}' keeps the best checkpoint but measures none",
+                where=item.where("keep"),
+                hint="Give 'validation' or 'holdout'.",
+            )
+        stage = stage.model_copy(update={"precision": resolve_precision(stage.precision)})
+    slots = {name: _slot(item, stage, name, kind, registry) for name, kind in stage.slots.items()}
+    stage = _pin_all(stage, item, pinner)
+    slots = {name: _pin_all(value, item, pinner) for name, value in slots.items()}
+    _check_columns(item, slots, inputs, planned)
+    identity = _identity(stage, slots, inputs, planned, request.seed)
+    release = _release_facts(item, stage, inputs, planned, facts, request) if stage.output == "Release" else {}
+    if release:
+        identity["facts"] = release
+    return PlannedStage(item.name, stage, slots, inputs, identity, stable_hash(identity)[:40], item.where(), release)
+
+
+def _inputs(
+    item: RawStage, stage: Stage, known: Mapping[str, RawStage], planned: Mapping[str, PlannedStage]
+) -> dict[str, list[str]]:
+    """Check that inputs name earlier stages of the right type."""
+    found: dict[str, list[str]] = {}
+    for role, types in stage.inputs.items():
+        value = getattr(stage, role)
+        names = [value] if isinstance(value, str) else list(value or [])
+        for name in names:
+            where = item.where(role)
+            if name not in known:
+                raise PlanError(
+                    f"stage '{item.name}' reads '{name}', which is no stage", where=where, hint=did_you_mean(name, known)
+                )
+            if list(known).index(name) >= list(known).index(item.name):
+                raise PlanError(
+                    f"stage '{item.name}' reads '{name}', which stands later",
+                    where=where,
+                    hint="A stage reads earlier stages only: move it up.",
+                )
+            if name not in planned:
+                raise _Skip
+            output = planned[name].stage.output
+            if output not in types:
+                raise PlanError(
+                    f"stage '{item.name}' wants {' or '.join(types)} as '{role}', but '{name}' leaves {output}", where=where
+                )
+        if names:
+            found[role] = names
+    return found
+
+
+def _slot(item: RawStage, stage: Stage, name: str, kind: str, registry: Registry) -> Any:
+    value = getattr(stage, name)
+    shown = type(stage).model_fields[name].alias or name
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return [registry.build(kind, slot, item.where(shown, i)) for i, slot in enumerate(value)]
+    return registry.build(kind, value, item.where(shown))
+
+
+def _check_columns(
+    item: RawStage, slots: Mapping[str, Any], inputs: Mapping[str, list[str]], planned: Mapping[str, PlannedStage]
+) -> None:
+    objective = slots.get("objective")
+    if objective is None:
+        return
+    data = planned[inputs["data"][0]]
+    have = set(data.slots["source"].columns) if data.stage.output == "Pairs" else {"text"}
+    if not any(set(wanted) <= have for wanted in objective.columns):
+        sets = " or ".join("(" + ", ".join(wanted) + ")" for wanted in objective.columns)
+        raise PlanError(
+            f"objective '{objective.name}' trains on {sets}, but '{data.name}' has ({', '.join(sorted(have))})",
+            where=item.where("objective"),
+        )
+
+
+def _identity(
+    stage: Stage,
+    slots: Mapping[str, Any],
+    inputs: Mapping[str, list[str]],
+    planned: Mapping[str, PlannedStage],
+    seed: int,
+) -> dict[str, Any]:
+    skip = {*stage.slots, *stage.inputs, "do", "source"}
+    options = {k: v for k, v in stage.model_dump(mode="json", exclude=skip).items()}
+    source = getattr(stage, "source", None)
+    if isinstance(source, Resource):
+        options["source"] = source.identity()
+    identity: dict[str, Any] = {
+        "schema": SCHEMA,
+        "do": stage.do,
+        "version": stage.version,
+        "seed": seed,
+        "options": options,
+        "slots": {k: _identities(v) for k, v in slots.items() if v is not None},
+        "inputs": {role: [planned[name].key for name in names] for role, names in inputs.items()},
+    }
+    if stage.do == "evaluate":  # scores are labelled with the names of the encoders, so here names are content
+        identity["labels"] = list(inputs["encoders"])
+    return identity
+
+
+def _identities(value: Any) -> Any:
+    return [item.identity() for item in value] if isinstance(value, list) else value.identity()
+
+
+def _visit_resources(values: list[Any], seen: Any) -> None:
+    for value in values:
+        if isinstance(value, Resource):
+            seen(value)
+        elif isinstance(value, BaseModel):
+            _visit_resources([getattr(value, name) for name in type(value).model_fields], seen)
+        elif isinstance(value, list | tuple):
+            _visit_resources(list(value), seen)
+
+
+def _pin_all(value: Any, item: RawStage, pinner: Pinner) -> Any:
+    """A copy of a model, component or list in which every resource is pinned."""
+    if isinstance(value, Resource):
+        return pinner.pin(value, item)
+    if isinstance(value, list):
+        return [_pin_all(one, item, pinner) for one in value]
+    if isinstance(value, BaseModel):
+        changed = {}
+        for name in type(value).model_fields:
+            old = getattr(value, name)
+            if isinstance(old, Resource | list) and (new := _pin_all(old, item, pinner)) != old:
+                changed[name] = new
+        return value.model_copy(update=changed) if changed else value
+    return value
+
+
+class Pinner:
+    """Chooses each resource's source and pins its content, once a resource."""
+
+    def __init__(self, wanted: str | None, registry: Registry) -> None:
+        self.wanted = wanted
+        self.registry = registry
+        self._done: dict[str, Resource] = {}
+
+    def pin(self, resource: Resource, item: RawStage) -> Resource:
+        """The resource with `pinned` set.
+
+        Raises:
+            LangadaptError: the wanted source does not exist, a path is missing, or the Hub cannot be reached.
+        """
+        if resource.pinned is not None:
+            return resource
+        memo = stable_hash(resource.model_dump(mode="json"))
+        if memo not in self._done:
+            self._done[memo] = resource.model_copy(update={"pinned": self._pinned(resource, item.where())})
+        return self._done[memo]
+
+    def _pinned(self, resource: Resource, where: str) -> Pinned:
+        place = self._place(resource, where)
+        if place == "path":
+            assert resource.sources.path is not None
+            paths = tuple(Path(p).expanduser().absolute() for p in resource.sources.path.paths)
+            return pin_paths(resource, paths, where)
+        if place == "hub":
+            hub = resource.sources.hub
+            assert hub is not None
+            commit = resolve_revision(resource, hub.id, hub.revision)
+            identity: dict[str, Any] = {"hub": hub.id, "revision": commit}
+            if hub.files:
+                identity["files"] = hub.files
+            return Pinned("hub", identity, f"{hub.id}@{commit[:12]}", hub_id=hub.id, revision=commit, files=tuple(hub.files))
+        assert resource.sources.starter is not None
+        component = self.registry.build("source", resource.sources.starter, where)
+        identity = {"component": component.identity(), "fingerprint": component.fingerprint()}  # type: ignore[attr-defined]
+        return Pinned("starter", identity, f"starter: {component.name}", component=component)
+
+    def _place(self, resource: Resource, where: str) -> str:
+        names = resource.sources.names()
+        if "path" in names:  # an explicit --resource or --base wins over --sources
+            return "path"
+        if self.wanted is None:
+            return names[0]
+        if self.wanted not in names:
+            raise PlanError(
+                f"resource '{resource.name}' has no {self.wanted} source (it has: {', '.join(names)})",
+                where=where,
+                hint=f"Give your own with --resource {resource.name}=PATH, or choose --sources {names[0]}.",
+            )
+        return self.wanted
+
+
+def pin_paths(resource: Resource, paths: tuple[Path, ...], where: str) -> Pinned:
+    """Pin local files by their bytes.
+
+    Raises:
+        PlanError: a path does not exist.
+    """
+    for path in paths:
+        if not path.exists():
+            raise PlanError(
+                f"resource '{resource.name}': there is no file or folder {path}",
+                where=where,
+                hint="Check the path; relative paths start at the current folder.",
+            )
+    identity = {"sha256": [path_identity(path) for path in paths]}
+    return Pinned("path", identity, ", ".join(str(path) for path in paths), paths=paths)
+
+
+def _release_facts(
+    item: RawStage,
+    stage: Stage,
+    inputs: Mapping[str, list[str]],
+    planned: Mapping[str, PlannedStage],
+    facts: LanguageFacts,
+    request: Request,
+) -> dict[str, Any]:
+    """What the release card states about how the encoder came to be, as plain JSON."""
+    chain = _ancestors([name for names in inputs.values() for name in names], planned)
+    resources: dict[str, dict[str, str]] = {}
+    for name in chain:
+        for resource in planned[name].resources():
+            pinned: Pinned = resource.pinned
+            # A path is where this machine keeps a file, not what it is: the card names the file alone.
+            label = ", ".join("/".join(p.parts[-2:]) for p in pinned.paths) or pinned.label
+            resources[f"{resource.name}: {label}"] = {
+                "name": resource.name,
+                "from": label,
+                "place": pinned.place,
+                "licence": resource.licence,
+                "origin": resource.origin,
+                "note": resource.note,
+            }
+    return {
+        "recipes": list(request.recipes),
+        "papers": sorted(set(filter(None, item.papers))),
+        "language": {"code": facts.code, "name": facts.name, "scripts": facts.scripts},
+        "domain": request.domain,
+        "encoder_stage": inputs["encoder"][0],
+        "stages": [_stage_facts(planned[name]) for name in chain],
+        "resources": list(resources.values()),
+    }
+
+
+def _stage_facts(stage: PlannedStage) -> dict[str, Any]:
+    return {"name": stage.name, "key": stage.key, **{k: stage.identity[k] for k in ("do", "options", "slots", "inputs")}}
+
+
+def _ancestors(names: list[str], planned: Mapping[str, PlannedStage]) -> list[str]:
+    wanted, todo = set(names), list(names)
+    while todo:
+        for name in planned[todo.pop()].input_names():
+            if name not in wanted:
+                wanted.add(name)
+                todo.append(name)
+    return [name for name in planned if name in wanted]
+
+
+def _notes(stage: PlannedStage) -> Iterator[str]:
+    for resource in stage.resources():
+        if resource.pinned.place == "starter":
+            yield STARTER_NOTE
+
+
+STARTER_NOTE = "starter"
+"""A mark in :attr:`Plan.notes`: at least one resource is the packaged starter's, so the result is for trying out."""
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Why a key changed, as short lines: ``learning_rate 2e-05 → 3e-05``."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    lines = []
+    for path in dict.fromkeys([*before, *after]):
+        if before.get(path) != after.get(path):
+            name = path.removeprefix("options.").removeprefix("slots.")
+            if path.startswith("inputs."):
+                lines.append(f"input {name.removeprefix('inputs.').rsplit('.', 1)[0]} changed")
+            else:
+                lines.append(f"{name} {_show(before.get(path))} → {_show(after.get(path))}")
+    return list(dict.fromkeys(lines))
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in items:
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(item, Mapping | list):
+            yield from _flat(item, here)
+        else:
+            yield here, item
+
+
+def _show(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 20 else text[:12] + "…"
+

@@ -1,0 +1,1 @@
+"""Components, the plugins that bring them, and how they are found."""

@@ -1,0 +1,29 @@
+"""Components of the core itself, registered through the same door as any plugin's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from langadapt.registry.hookspecs import ComponentRef, hookimpl
+
+
+@hookimpl
+def langadapt_components() -> Iterable[ComponentRef]:
+    return [
+        ComponentRef("adaptation", "full", "langadapt.training.adaptation:Full", "train every weight"),
+        ComponentRef(
+            "adaptation", "freeze", "langadapt.training.adaptation:Freeze", "train embeddings or the top layers only"
+        ),
+        ComponentRef("pooler", "mean", "langadapt.modeling.pooling:Mean", "mean of the token states"),
+        ComponentRef("pooler", "cls", "langadapt.modeling.pooling:Cls", "state of the first token"),
+        ComponentRef("schedule", "linear", "langadapt.training.schedule:Linear", "warm up, then fall to zero linearly"),
+        ComponentRef("schedule", "constant", "langadapt.training.schedule:Constant", "warm up, then stay"),
+    ]
+
+
+@hookimpl
+def langadapt_data_dirs() -> Iterable[Path]:
+    # In a checkout the manifests stand at the top level; a wheel carries them inside the package.
+    package = Path(__file__).resolve().parent.parent
+    return [folder for folder in (package / "data", package.parent) if (folder / "recipes").is_dir()]

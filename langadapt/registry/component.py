@@ -1,0 +1,122 @@
+"""Component: a named choice of one kind, with its options, behaviour, docs and cache identity in one class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from langadapt.manifests.resource import Resource
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+
+
+class _Unkeyed:
+    """Marks an option that cannot change a result (a worker count, a device)."""
+
+    def __repr__(self) -> str:
+        return "Unkeyed"
+
+
+Unkeyed = _Unkeyed()
+"""``Annotated[int, Unkeyed]``: leave this option out of the cache key."""
+
+
+class Component(BaseModel):
+    """Base class of every component.
+
+    A subclass sets `kind` and `name`, declares its options as pydantic fields and implements the methods of
+    its kind (:mod:`langadapt.registry.kinds`).  Raise `version` whenever the same options give another result:
+    it is part of the cache key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+
+    def identity(self) -> dict[str, Any]:
+        """Name, version and keyed options as plain JSON, defaults explicit."""
+        options: dict[str, Any] = {}
+        for key, info in type(self).model_fields.items():
+            if any(isinstance(mark, _Unkeyed) for mark in info.metadata):
+                continue
+            value = getattr(self, key)
+            options[key] = _plain(value)
+        return {"use": self.name, "version": self.version, **options}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Resource | Component):
+        return value.identity()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+class Log(Protocol):
+    """Where long work shows itself; the runner supplies one."""
+
+    def info(self, message: str) -> None:
+        """Say one line."""
+
+    def warning(self, message: str) -> None:
+        """Say one line that should not be missed."""
+
+    def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+        """Yield `items`, showing how far and how fast."""
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Report figures of one step to observers and to the run's event file."""
+
+
+class SilentLog:
+    """A :class:`Log` that says nothing, for library use and tests."""
+
+    def info(self, message: str) -> None:
+        return None
+
+    def warning(self, message: str) -> None:
+        return None
+
+    def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+        return iter(items)
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a component may know of the run: nothing that names the recipe or the stage."""
+
+    seed: int = 42
+    device: str = "cpu"
+    workdir: Path = Path(".")
+    """Scratch folder of this stage; survives a kill until the stage is done."""
+    log: Log = field(default_factory=SilentLog)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A NumPy generator for one purpose: adding another purpose never shifts this one's stream."""
+        import numpy as np
+
+        return np.random.default_rng(self.seed_for(purpose))
+
+    def seed_for(self, purpose: str) -> int:
+        """A 63-bit integer seed derived from the plan's seed and a purpose."""
+        digest = hashlib.sha256(f"{self.seed}:{purpose}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") >> 1

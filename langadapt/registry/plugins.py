@@ -1,0 +1,122 @@
+"""Finding and loading plugins: entry points in group ``langadapt``, each in its own ``try``.
+
+A broken plugin is listed with its reason and never kills a command that does not need it.
+``LANGADAPT_PLUGINS=a,b`` loads only those entry points, an empty value loads none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from langadapt.errors import RegistryError, did_you_mean
+from langadapt.registry import builtin, hookspecs
+from langadapt.registry.hookspecs import ComponentRef
+
+GROUP = "langadapt"
+
+
+@dataclass
+class Plugin:
+    """One plugin as found: loaded, or broken with the reason."""
+
+    name: str
+    version: str = ""
+    module: str = ""
+    problem: str | None = None
+    components: list[ComponentRef] = field(default_factory=list)
+    data_dirs: list[Path] = field(default_factory=list)
+    hooks: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Plugins:
+    """All plugins of a process and the pluggy manager that calls their hooks."""
+
+    manager: pluggy.PluginManager
+    found: list[Plugin]
+
+    @property
+    def broken(self) -> list[Plugin]:
+        return [plugin for plugin in self.found if plugin.problem]
+
+    @property
+    def data_dirs(self) -> list[Path]:
+        return [folder for plugin in self.found for folder in plugin.data_dirs]
+
+
+def load_plugins(extra: Sequence[str] = (), environ: dict[str, str] | None = None) -> Plugins:
+    """Load the built-in components, the installed entry points and the modules named by ``--plugin``.
+
+    Raises:
+        RegistryError: ``LANGADAPT_PLUGINS`` or ``--plugin`` names something that does not exist.
+    """
+    manager = pluggy.PluginManager("langadapt")
+    manager.add_hookspecs(hookspecs)
+    found = [_register(manager, Plugin("langadapt", module=builtin.__name__), builtin)]
+    for entry in _wanted(environ if environ is not None else dict(os.environ)):
+        plugin = Plugin(entry.name, entry.dist.version if entry.dist else "", entry.value)
+        try:
+            module = entry.load()
+        except Exception as error:
+            plugin.problem = f"cannot be imported: {type(error).__name__}: {error}"
+            found.append(plugin)
+        else:
+            found.append(_register(manager, plugin, module))
+    for name in extra:
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:
+            raise RegistryError(
+                f"--plugin {name} cannot be imported: {type(error).__name__}: {error}",
+                hint="Give a module that is on the Python path.",
+            ) from error
+        found.append(_register(manager, Plugin(name, module=name), module))
+    return Plugins(manager, found)
+
+
+def _wanted(environ: dict[str, str]) -> Iterable[importlib.metadata.EntryPoint]:
+    entries = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
+    if "LANGADAPT_PLUGINS" not in environ:
+        return entries
+    names = [name.strip() for name in environ["LANGADAPT_PLUGINS"].split(",") if name.strip()]
+    known = {entry.name for entry in entries}
+    for name in names:
+        if name not in known:
+            raise RegistryError(
+                f"LANGADAPT_PLUGINS names '{name}', which is not installed", hint=did_you_mean(name, known)
+            )
+    return [entry for entry in entries if entry.name in names]
+
+
+def _register(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> Plugin:
+    """Register a module and ask it, alone, what it brings; whatever it raises becomes its problem."""
+    try:
+        manager.register(module, name=plugin.name)
+        plugin.hooks = sorted(caller.name for caller in manager.get_hookcallers(module) or [])
+        manager.check_pending()
+        if "langadapt_components" in plugin.hooks:
+            plugin.components = [_checked(ref) for ref in module.langadapt_components()]
+        if "langadapt_data_dirs" in plugin.hooks:
+            plugin.data_dirs = [Path(folder) for folder in module.langadapt_data_dirs()]
+    except Exception as error:
+        plugin.problem = f"{type(error).__name__}: {error}"
+        plugin.components, plugin.data_dirs = [], []
+        if manager.has_plugin(plugin.name):
+            manager.unregister(name=plugin.name)
+    return plugin
+
+
+def _checked(ref: Any) -> ComponentRef:
+    if not isinstance(ref, ComponentRef):
+        raise TypeError(f"langadapt_components() must yield ComponentRef, not {type(ref).__name__}")
+    if ref.target.count(":") != 1:
+        raise ValueError(f"component '{ref.name}': target '{ref.target}' is not 'package.module:Class'")
+    return ref

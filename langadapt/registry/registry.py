@@ -1,0 +1,130 @@
+"""The registry: (kind, name) → component class, imported only when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from langadapt.errors import LangadaptError, RegistryError, did_you_mean
+from langadapt.registry.component import Component
+from langadapt.registry.hookspecs import ComponentRef
+from langadapt.registry.kinds import KINDS
+from langadapt.registry.plugins import Plugin, Plugins
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A component reference and the plugin that brings it."""
+
+    ref: ComponentRef
+    plugin: str
+
+
+class Registry:
+    """All components that the loaded plugins bring.
+
+    Raises:
+        RegistryError: two plugins claim one name (naming both), or a plugin names a kind that does not exist.
+    """
+
+    def __init__(self, plugins: Plugins) -> None:
+        self.plugins = plugins
+        self._listed: dict[tuple[str, str], Listed] = {}
+        for plugin in plugins.found:
+            self._add(plugin)
+
+    def _add(self, plugin: Plugin) -> None:
+        for ref in plugin.components:
+            if ref.kind not in KINDS:
+                raise RegistryError(
+                    f"plugin '{plugin.name}' brings '{ref.name}' of the unknown kind '{ref.kind}'",
+                    hint=did_you_mean(ref.kind, KINDS),
+                )
+            earlier = self._listed.get((ref.kind, ref.name))
+            if earlier:
+                raise RegistryError(
+                    f"two plugins claim the {ref.kind} '{ref.name}': '{earlier.plugin}' and '{plugin.name}'",
+                    hint="Uninstall one of them, or choose with LANGADAPT_PLUGINS=name,name.",
+                )
+            self._listed[ref.kind, ref.name] = Listed(ref, plugin.name)
+
+    def list(self, kind: str | None = None) -> list[Listed]:
+        """What there is, without importing any of it, ordered by kind and name."""
+        if kind is not None and kind not in KINDS:
+            raise RegistryError(f"there is no kind '{kind}'", hint=did_you_mean(kind, KINDS))
+        found = [item for (k, _), item in sorted(self._listed.items()) if kind in (None, k)]
+        return found
+
+    def names(self, kind: str) -> Iterable[str]:
+        """The names of one kind."""
+        return [name for k, name in self._listed if k == kind]
+
+    def get(self, kind: str, name: str, where: str | None = None) -> type[Component]:
+        """Import one component's class and check it against its kind.
+
+        Raises:
+            RegistryError: unknown name (with a suggestion), or the class cannot be imported or is not one.
+        """
+        item = self._listed.get((kind, name))
+        if item is None:
+            raise RegistryError(f"there is no {kind} '{name}'", where=where, hint=self._hint(kind, name))
+        module, _, attribute = item.ref.target.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise RegistryError(
+                f"the {kind} '{name}' of plugin '{item.plugin}' cannot be imported from {item.ref.target}: "
+                f"{type(error).__name__}: {error}",
+                where=where,
+                hint="Run 'langadapt doctor' to see what is installed.",
+            ) from error
+        self._check(found, item, where)
+        return found
+
+    def _hint(self, kind: str, name: str) -> str:
+        broken = ", ".join(f"'{plugin.name}'" for plugin in self.plugins.broken)
+        hint = did_you_mean(name, self.names(kind))
+        return f"{hint} These plugins are broken and bring nothing: {broken}." if broken else hint
+
+    def _check(self, found: Any, item: Listed, where: str | None) -> None:
+        ref = item.ref
+        if not (isinstance(found, type) and issubclass(found, Component)):
+            raise RegistryError(f"{ref.target} of plugin '{item.plugin}' is not a Component", where=where)
+        missing = [method for method in KINDS[ref.kind].methods if not callable(getattr(found, method, None))]
+        if (getattr(found, "kind", None), getattr(found, "name", None)) != (ref.kind, ref.name) or missing:
+            wrong = f"lacks {', '.join(missing)}" if missing else f"calls itself {found.kind} '{found.name}'"
+            raise RegistryError(
+                f"{ref.target} is listed by plugin '{item.plugin}' as {ref.kind} '{ref.name}' but {wrong}", where=where
+            )
+
+    def build(self, kind: str, slot: str | dict[str, Any], where: str | None = None) -> Component:
+        """A component from a recipe's slot: a name, or ``{use: NAME, …options}``.
+
+        Raises:
+            RegistryError: no such component, an unknown option (with a suggestion) or a wrong type.
+        """
+        options = {} if isinstance(slot, str) else {k: v for k, v in slot.items() if k != "use"}
+        name = slot if isinstance(slot, str) else slot.get("use")
+        if not isinstance(name, str):
+            raise RegistryError(f"a {kind} is a name or 'use: NAME' with options", where=where)
+        found = self.get(kind, name, where)
+        try:
+            return found.model_validate(options)
+        except ValidationError as error:
+            raise option_error(error, f"{kind} '{name}'", list(found.model_fields), where) from error
+
+
+def option_error(error: ValidationError, owner: str, known: list[str], where: str | None) -> LangadaptError:
+    """The first of pydantic's complaints as one sentence with a suggestion."""
+    problem = error.errors()[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return RegistryError(f"{owner} has no option '{path}'", where=where, hint=did_you_mean(path, known))
+    if problem["type"] == "missing":
+        return RegistryError(f"{owner} needs the option '{path}'", where=where)
+    value = problem.get("input")
+    return RegistryError(f"{owner}: '{path}' is {value!r}: {problem['msg'].lower()}", where=where)

@@ -1,0 +1,369 @@
+"""Walk a plan: reuse what the store has, run what it lacks, leave a run folder with the release.
+
+The runner is the only caller of observer hooks.  A stage runs under its key's lock, fills a staging folder, and
+the store renames it into place; whatever kills the process, the next run of the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from langadapt import __version__
+from langadapt.artifacts.files import read_json, write_json
+from langadapt.errors import LangadaptError, PlanError, StageFailed
+from langadapt.plan import Plan, PlannedStage, Request, compile_plan, differences
+from langadapt.registry.catalog import Catalog
+from langadapt.registry.component import Component, Context
+from langadapt.registry.plugins import load_plugins
+from langadapt.registry.registry import Registry
+from langadapt.reporting import ConsoleLog
+from langadapt.store import Store, default_root, disk_error
+
+MODULES = {
+    "load": "load",
+    "collect": "collect",
+    "pair": "pair",
+    "train-tokenizer": "train_tokenizer",
+    "init-vocab": "init_vocab",
+    "train": "train",
+    "fit-transform": "fit_transform",
+    "evaluate": "evaluate",
+    "export": "export",
+}
+
+
+@dataclass
+class Outcome:
+    """What a build did."""
+
+    plan: Plan
+    run_dir: Path
+    ran: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    release: Path | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class StageState:
+    """How a plan's stage stands to the store: present, or missing and why."""
+
+    stage: PlannedStage
+    present: bool
+    reasons: tuple[str, ...]
+
+
+def setup(plugins: Sequence[str] = ()) -> tuple[Registry, Catalog]:
+    """Load plugins once and index their components and manifests."""
+    loaded = load_plugins(plugins)
+    return Registry(loaded), Catalog.of(loaded.data_dirs)
+
+
+def plan(request: Request, plugins: Sequence[str] = ()) -> Plan:
+    """Compile a request with the installed plugins (and the modules named)."""
+    registry, catalog = setup(plugins)
+    return compile_plan(request, registry, catalog)
+
+
+def build(
+    request: Request,
+    *,
+    plugins: Sequence[str] = (),
+    store: Path | None = None,
+    out: Path | None = None,
+    quiet: bool = False,
+    device: str = "auto",
+) -> Outcome:
+    """Compile and run; the release lies in the run folder afterwards.
+
+    Raises:
+        LangadaptError: see the subclasses; nothing is left half-written.
+    """
+    registry, catalog = setup(plugins)
+    compiled = compile_plan(request, registry, catalog)
+    runner = Runner(compiled, registry, Store(store or default_root()), out or Path("runs") / compiled.title, quiet, device)
+    return runner.run()
+
+
+def states(compiled: Plan, store: Store, run_dir: Path) -> list[StageState]:
+    """For each stage: is its artifact in the store, and if not, what changed since this run folder's last build."""
+    lock = run_dir / "lock.json"
+    before = read_json(lock)["stages"] if lock.is_file() else {}
+    found = []
+    for stage in compiled.stages:
+        reasons: list[str] = []
+        if not store.has(stage.key):
+            earlier = before.get(stage.name)
+            if earlier is None:
+                reasons = ["never built here"]
+            elif earlier["key"] == stage.key:
+                reasons = ["not in the store"]
+            else:
+                reasons = _named(differences(earlier["identity"], stage.identity), stage, before)
+        found.append(StageState(stage, store.has(stage.key), tuple(reasons)))
+    return found
+
+
+def _named(lines: list[str], stage: PlannedStage, before: dict[str, Any]) -> list[str]:
+    """Facts of a release follow from its stages; say only what is left when an input explains the change."""
+    inputs = [line for line in lines if line.startswith("input ")]
+    own = [line for line in lines if not line.startswith(("input ", "facts."))]
+    return own + inputs or lines[:3]
+
+
+class Runner:
+    """Runs one plan into one run folder."""
+
+    def __init__(self, compiled: Plan, registry: Registry, store: Store, run_dir: Path, quiet: bool, device: str = "auto") -> None:
+        self.plan, self.registry, self.store, self.run_dir = compiled, registry, store, run_dir
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.log = ConsoleLog(quiet or self.rank > 0, self._metrics)
+        self.device = device
+        self.outcome = Outcome(compiled, run_dir)
+        self._current: PlannedStage | None = None
+
+    @property
+    def hooks(self) -> Any:
+        return self.registry.plugins.manager.hook
+
+    def run(self) -> Outcome:
+        """Run what the store lacks."""
+        start = time.monotonic()
+        self.store.prepare()
+        self._open_run_dir()
+        self._ask_plugins()
+        self._write_lock()
+        needed = self._needed()
+        for stage in self.plan.stages:
+            if stage.name in needed:
+                self._stage(stage)
+            elif self.store.has(stage.key):
+                self.outcome.reused.append(stage.name)
+                self._observe("langadapt_stage_end", stage=stage, outcome="reused", artifact=self.store.path(stage.key), seconds=0.0)
+        if self.rank == 0:
+            self._publish()
+        self.outcome.seconds = time.monotonic() - start
+        return self.outcome
+
+    def _needed(self) -> set[str]:
+        """Stages to run: what a result needs and the store lacks, upstream only as far as it is missing."""
+        needed: set[str] = set()
+        todo = [stage for stage in self.plan.sinks()]
+        while todo:
+            stage = todo.pop()
+            if stage.name in needed or self.store.has(stage.key):
+                continue
+            needed.add(stage.name)
+            todo += [self.plan.stage(name) for name in stage.input_names()]
+        return needed
+
+    def _stage(self, stage: PlannedStage) -> None:
+        start = time.monotonic()
+        self._current = stage
+        if not self.log.quiet:
+            self.log.console.print(f"[bold]{stage.name}[/bold] ({stage.stage.do})")
+        if stage.stage.do == "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            self._train_together(stage)
+        else:
+            waiting = lambda: self.log.info("another build is making this; waiting for it")  # noqa: E731
+            with self.store.lock(stage.key, waiting):
+                if self.store.has(stage.key):
+                    self.outcome.reused.append(stage.name)
+                    return
+                self._produce(stage)
+        seconds = time.monotonic() - start
+        self.outcome.ran.append(stage.name)
+        self.log.info(f"done in {seconds:.1f} s")
+        self._event("stage_end", stage=stage.name, key=stage.key, outcome="done", seconds=round(seconds, 3))
+        self._observe("langadapt_stage_end", stage=stage, outcome="done", artifact=self.store.path(stage.key), seconds=seconds)
+
+    def _train_together(self, stage: PlannedStage) -> None:
+        """All processes train; the first one holds the lock and commits, the others wait for the artifact."""
+        if self.rank == 0:
+            with self.store.lock(stage.key):
+                self._produce(stage)
+            return
+        self._fill(stage, self.store.partial(stage.key) / f"rank-{self.rank}")
+        while not self.store.has(stage.key):
+            time.sleep(0.2)
+
+    def _produce(self, stage: PlannedStage) -> None:
+        self._event("stage_start", stage=stage.name, key=stage.key)
+        self._observe("langadapt_stage_start", stage=stage)
+        staging = self.store.partial(stage.key) / "staging"
+        shutil.rmtree(staging, ignore_errors=True)
+        start = time.monotonic()
+        try:
+            staging.mkdir(parents=True)
+            record = self._fill(stage, staging)
+            self.store.commit(
+                stage.key,
+                staging,
+                {
+                    **record,
+                    "do": stage.stage.do,
+                    "identity": stage.identity,
+                    "versions": versions(),
+                    "seconds": round(time.monotonic() - start, 3),
+                },
+            )
+        except BaseException as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            self._event("stage_end", stage=stage.name, key=stage.key, outcome="failed", error=str(error)[:500])
+            seconds = time.monotonic() - start
+            self._observe("langadapt_stage_end", stage=stage, outcome="failed", artifact=None, seconds=seconds)
+            raise self._told(error, stage) from error
+
+    def _fill(self, stage: PlannedStage, folder: Path) -> dict[str, Any]:
+        import importlib
+
+        from langadapt.stages.job import Job
+
+        folder.mkdir(parents=True, exist_ok=True)
+        context = Context(self.plan.seed, self._device(), self.store.partial(stage.key), self.log)
+        inputs = {role: [self.store.path(self.plan.stage(name).key) for name in names] for role, names in stage.inputs.items()}
+        module = importlib.import_module(f"langadapt.stages.{MODULES[stage.stage.do]}")
+        record: dict[str, Any] = module.run(Job(stage, inputs, folder, context, self.registry))
+        return record
+
+    def _device(self) -> str:
+        if self.device != "auto":
+            return self.device
+        from langadapt.inference.encoder import best_device
+
+        return best_device()
+
+    def _told(self, error: BaseException, stage: PlannedStage) -> BaseException:
+        """The error as a person should read it, naming the stage, and the plugin if one of its components raised."""
+        if isinstance(error, LangadaptError):
+            error.what = f"stage '{stage.name}': {error.what}"
+            return error
+        if isinstance(error, OSError) and error.errno in DISK:
+            return disk_error(error, f"stage '{stage.name}' cannot write {error.filename or 'its files'}")
+        if "No space left on device" in str(error):  # safetensors and Arrow wrap the OS's error in their own
+            return disk_error(OSError(errno.ENOSPC, "No space left on device"), f"stage '{stage.name}' cannot write its files")
+        if not isinstance(error, Exception):
+            return error  # Ctrl-C and friends pass through
+        frames = traceback.extract_tb(error.__traceback__)
+        last = frames[-1]
+        culprit = _component_in(stage, frames)
+        if culprit is not None:
+            told: LangadaptError = PlanError(
+                f"stage '{stage.name}': the {culprit.kind} '{culprit.name}' raised {type(error).__name__}: {error}",
+                where=f"{last.filename}:{last.lineno}",
+                hint="Check the input it was given, or report it to the plugin's author (--debug shows the traceback).",
+            )
+            return told
+        return StageFailed(
+            f"stage '{stage.name}' failed: {type(error).__name__}: {error}",
+            where=f"{last.filename}:{last.lineno}",
+            hint="Run again with --debug for the traceback; finished stages and checkpoints are kept.",
+        )
+
+    def _open_run_dir(self) -> None:
+        try:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            (self.run_dir / "events.jsonl").touch()
+        except OSError as error:
+            raise disk_error(error, f"the run folder {self.run_dir} cannot be written") from error
+
+    def _ask_plugins(self) -> None:
+        """Any plugin may veto; its error is the user's."""
+        self.hooks.langadapt_plan_ready(plan=self.plan)
+
+    def _write_lock(self) -> None:
+        if self.rank > 0:
+            return
+        stages = {stage.name: {"key": stage.key, "identity": stage.identity} for stage in self.plan.stages}
+        sources = {
+            resource.name: {"place": resource.pinned.place, "from": resource.pinned.label, **resource.pinned.identity}
+            for stage in self.plan.stages
+            for resource in stage.resources()
+        }
+        write_json(self.run_dir / "lock.json", {"title": self.plan.title, "seed": self.plan.seed, "versions": versions(), "sources": sources, "stages": stages})
+        self.store.add_root(self.run_dir, [stage.key for stage in self.plan.stages])
+
+    def _publish(self) -> None:
+        """Copy the release out of the store, whole or not at all; a release that is there already stays."""
+        exports = [stage for stage in self.plan.stages if stage.stage.output == "Release"]
+        if not exports:
+            return
+        key = exports[-1].key
+        target = self.run_dir / "release"
+        self.outcome.release = target
+        marker = self.run_dir / ".release-key"
+        if target.is_dir() and marker.is_file() and marker.read_text().strip() == key:
+            return
+        try:
+            fresh, old = self.run_dir / f".release-{os.getpid()}", self.run_dir / f".old-{os.getpid()}"
+            shutil.copytree(self.store.path(key), fresh, ignore=shutil.ignore_patterns("artifact.json"))
+            if target.exists():
+                target.rename(old)
+            fresh.rename(target)
+            marker.write_text(key + "\n")
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise disk_error(error, f"the release cannot be copied to {target}") from error
+
+    def _event(self, event: str, **values: Any) -> None:
+        if self.rank > 0:
+            return
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, ensure_ascii=False)
+        try:
+            with (self.run_dir / "events.jsonl").open("a", encoding="utf-8") as handle:
+                handle.write(line + "\n")
+        except OSError as error:
+            self.log.warning(f"events.jsonl: {error.strerror}")
+
+    def _metrics(self, step: int, values: dict[str, float]) -> None:
+        if self._current is None:
+            return
+        self._event("metrics", stage=self._current.name, step=step, **{k: round(v, 6) for k, v in values.items()})
+        self._observe("langadapt_log", stage=self._current, step=step, metrics=values)
+
+    def _observe(self, hook: str, **arguments: Any) -> None:
+        """Call an observer hook plugin by plugin; one that raises becomes one warning and is not called again."""
+        caller = getattr(self.hooks, hook)
+        for implementation in list(caller.get_hookimpls()):
+            try:
+                implementation.function(**{name: arguments[name] for name in implementation.argnames})
+            except Exception as error:
+                self.log.warning(f"plugin '{implementation.plugin_name}' raised in {hook}: {type(error).__name__}: {error}")
+                caller._remove_plugin(implementation.plugin)
+
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG, errno.EPERM)
+
+
+def _component_in(stage: PlannedStage, frames: traceback.StackSummary) -> Component | None:
+    """The component of a stage whose own module a traceback passes through, unless it is the core's."""
+    import sys
+
+    files = {frame.filename for frame in frames}
+    for slot in stage.slots.values():
+        for component in slot if isinstance(slot, list) else [slot]:
+            if component is None or type(component).__module__.startswith("langadapt."):
+                continue
+            if getattr(sys.modules.get(type(component).__module__), "__file__", None) in files:
+                return component
+    return None
+
+
+def versions() -> dict[str, str]:
+    """Versions worth recording with an artifact; only of what is loaded already."""
+    import sys
+
+    names = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
+    loaded = {name: str(sys.modules[name].__version__) for name in names if name in sys.modules}
+    return {"langadapt": __version__, **loaded}
+

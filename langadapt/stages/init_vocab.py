@@ -1,0 +1,41 @@
+"""``do: init-vocab``: move an encoder onto a new tokenizer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from langadapt.artifacts import dataset
+from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts.files import write_json
+from langadapt.modeling.loading import load_tokenizer
+from langadapt.modeling.surgery import apply_mixture, unigram_log_probabilities, vocab_of
+from langadapt.stages.job import Job
+
+PROVENANCE = "vocabulary.json"
+
+
+def run(job: Job) -> dict[str, Any]:
+    loaded = job.encoder("encoder")
+    tokenizer = load_tokenizer(job.need("tokenizer"))
+    folder = job.one("corpus")
+    table = dataset.load(folder) if folder else None
+
+    def texts() -> Iterator[str]:
+        assert table is not None
+        return table.texts()
+
+    old = vocab_of(loaded.tokenizer, loaded.model)
+    new = vocab_of(tokenizer)
+    mixture = job.slot("vocab_init").mixture(old, new, texts() if table else None, job.ctx)
+    frequencies = unigram_log_probabilities(tokenizer, texts()) if table else None
+    apply_mixture(loaded.model, mixture, loaded.tokenizer, tokenizer, frequencies)
+    loaded.tokenizer = tokenizer
+    encoders.save(loaded, job.folder)
+    counts = dict(Counter(mixture.provenance).most_common())
+    write_json(job.folder / PROVENANCE, {"counts": counts, "tokens": mixture.provenance})
+    shown = ", ".join(f"{count:,} {origin}" for origin, count in counts.items())
+    parameters = sum(p.numel() for p in loaded.model.parameters())
+    job.ctx.log.info(f"{len(old.tokens):,} → {len(new.tokens):,} tokens: {shown}; {parameters / 1e6:.1f} M weights")
+    return {"type": "Encoder", "parameters": parameters, "provenance": counts}

@@ -1,0 +1,62 @@
+"""What a stage is given: its plan entry, the folders of its inputs, a folder to fill and a context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.inference.encoder import Encoder
+from langadapt.registry.component import Component, Context
+from langadapt.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from langadapt.plan import PlannedStage
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage to run."""
+
+    planned: PlannedStage
+    inputs: Mapping[str, list[Path]]
+    folder: Path
+    ctx: Context
+    registry: Registry
+
+    @property
+    def stage(self) -> Any:
+        return self.planned.stage
+
+    def slot(self, name: str) -> Any:
+        """The component (or list of components) in a slot; None when the slot is empty."""
+        return self.planned.slots.get(name)
+
+    def one(self, role: str) -> Path | None:
+        """The folder of an input that takes one artifact."""
+        found = self.inputs.get(role)
+        return found[0] if found else None
+
+    def need(self, role: str) -> Path:
+        """The folder of an input that the recipe had to name."""
+        return self.inputs[role][0]
+
+    def encoder(self, role: str, mlm_head: bool | None = None) -> LoadedEncoder:
+        """Load an input encoder."""
+        return encoders.load(self.need(role), mlm_head)
+
+    def pooler(self, loaded: LoadedEncoder) -> Component:
+        """The pooler that an encoder's settings name."""
+        return self.registry.build("pooler", loaded.settings.pooler)
+
+    def inference(self, folder: Path) -> Encoder:
+        """An input encoder ready to encode."""
+        return Encoder.load(folder, registry=self.registry, device=self.ctx.device)
+
+
+def slot_of(component: Component) -> dict[str, Any]:
+    """A component as a slot that builds it again."""
+    return {"use": component.name, **component.model_dump(mode="json")}

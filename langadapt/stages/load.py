@@ -1,0 +1,46 @@
+"""``do: load``: bring a checkpoint in, or take over an earlier stage's encoder with another pooler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts.fetch import fetch
+from langadapt.errors import ModelError
+from langadapt.stages.job import Job, slot_of
+
+
+def run(job: Job) -> dict[str, Any]:
+    source = job.stage.source
+    folder = job.need("encoder") if source is None else _folder(job)
+    loaded = encoders.load(folder)
+    settings = loaded.settings
+    if job.slot("pooler") is not None:
+        settings = settings.with_(pooler=slot_of(job.slot("pooler")))
+    longest = getattr(loaded.model.config, "max_position_embeddings", None) or job.stage.max_length
+    # RoBERTa's positions start behind the padding id.
+    if loaded.model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        longest -= (loaded.model.config.pad_token_id or 0) + 1
+    settings = settings.with_(max_length=min(job.stage.max_length, longest))
+    if source is not None:
+        settings = settings.with_(prompt=source.prompt or settings.prompt, normalize=False)
+    loaded.settings = settings
+    rows = loaded.model.get_input_embeddings().weight.shape[0]
+    if len(loaded.tokenizer) > rows:
+        raise ModelError(
+            f"the tokenizer has {len(loaded.tokenizer):,} entries, the embedding matrix {rows:,} rows",
+            where=str(folder),
+            hint="Tokenizer and weights do not belong together.",
+        )
+    encoders.save(loaded, job.folder)
+    parameters = sum(p.numel() for p in loaded.model.parameters())
+    job.ctx.log.info(f"{loaded.model.config.model_type}, {parameters / 1e6:.1f} M weights, {len(loaded.tokenizer):,} tokens")
+    return {"type": "Encoder", "parameters": parameters}
+
+
+def _folder(job: Job) -> Path:
+    folders = fetch(job.stage.source, job.ctx)
+    if len(folders) != 1:
+        raise ModelError("a base is one folder or Hub id", where=", ".join(map(str, folders)))
+    return folders[0]

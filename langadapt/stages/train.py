@@ -1,0 +1,129 @@
+"""``do: train``: one objective, one adaptation, one loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from langadapt.artifacts import dataset
+from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.artifacts.files import write_json
+from langadapt.errors import DataError
+from langadapt.inference.encoder import Encoder
+from langadapt.modeling.encoder import EncoderModule
+from langadapt.stages.job import Job, slot_of
+from langadapt.training.loop import Settings, Validation, train
+from langadapt.training.tokenized import TokenizedRows, steps_per_epoch
+
+HISTORY = "training.json"
+
+
+def run(job: Job) -> dict[str, Any]:
+    stage, objective, ctx = job.stage, job.slot("objective"), job.ctx
+    torch.manual_seed(ctx.seed_for("weights"))
+    loaded = job.encoder("encoder", mlm_head=True if objective.needs_mlm_head else False)
+    if job.slot("pooler") is not None:
+        loaded.settings = loaded.settings.with_(pooler=slot_of(job.slot("pooler")))
+    if stage.dropout is not None:
+        set_dropout(loaded.model, stage.dropout)
+    encoder = loaded.module(job.pooler(loaded))
+    rows = tokenized(job, loaded, objective)
+    head = objective.head(encoder.width)
+    job.slot("adaptation").attach(loaded.model)
+    held: TokenizedRows | None = None
+    if stage.holdout:
+        rows, held = rows.split(stage.holdout, ctx.rng("holdout"))
+    if len(rows) < 2:
+        raise DataError(f"{len(rows)} training rows are too few", where=job.planned.where)
+    settings = make_settings(stage, len(rows))
+    trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    ctx.log.info(f"{len(rows):,} rows, {settings.steps:,} steps of {stage.batch_size}, {trained / 1e6:.1f} M weights train, {stage.precision}")
+    validate = _validator(job, loaded, encoder, objective, head, held)
+    history = train(encoder, head, objective, rows, loaded.tokenizer, job.slot("schedule"), settings, validate, ctx)
+    loaded.model.to("cpu")
+    encoders.save(loaded, job.folder)
+    write_json(job.folder / HISTORY, {"steps": settings.steps, "truncated": rows.truncated, **dataclasses.asdict(history)})
+    return {"type": "Encoder", "trained": trained, "steps": settings.steps}
+
+
+def tokenized(job: Job, loaded: LoadedEncoder, objective: Any) -> TokenizedRows:
+    """The stage's data, checked and reshaped by the objective, as token ids."""
+    table = dataset.load(job.need("data"))
+    data = objective.prepare(table.rows)
+    if len(data) < 2:
+        raise DataError(f"{len(data)} rows are left for '{objective.name}'", where=job.planned.where, hint="It needs at least two.")
+    rows = TokenizedRows.of(data, loaded.tokenizer, loaded.settings.max_length, objective.long_texts, loaded.settings.prompt)
+    if rows.truncated:
+        job.ctx.log.warning(f"{rows.truncated:,} texts are longer than {loaded.settings.max_length} tokens and were truncated")
+    return rows
+
+
+def make_settings(stage: Any, rows: int) -> Settings:
+    """The loop's settings, epochs turned into steps."""
+    per_epoch = steps_per_epoch(rows, stage.batch_size)
+    steps = stage.steps or max(1, round(stage.epochs * per_epoch))
+    return Settings(
+        steps=steps,
+        batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate,
+        weight_decay=stage.weight_decay,
+        warmup=round(stage.warmup * steps),
+        clip=stage.clip,
+        precision=stage.precision,
+        tokens_per_batch=stage.tokens_per_batch,
+        evaluate_every=stage.evaluate_every or per_epoch,
+        keep=stage.keep,
+        # How often a checkpoint is written changes no result; tests that kill a build want it often.
+        checkpoint_seconds=float(os.environ.get("LANGADAPT_CHECKPOINT_SECONDS", "60")),
+    )
+
+
+def set_dropout(model: Any, rate: float) -> None:
+    """Set every dropout of a model, as module and as config value."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = rate
+        for name in ("dropout_prob", "attention_dropout", "attention_probs_dropout_prob"):  # read by attention kernels
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, rate)
+
+
+def _validator(
+    job: Job, loaded: LoadedEncoder, encoder: EncoderModule, objective: Any, head: Any, held: TokenizedRows | None
+) -> Callable[[EncoderModule], Validation] | None:
+    """Measure an evaluator's first score, or else the loss on held-out rows."""
+    evaluator = job.slot("validation")
+    if evaluator is not None:
+
+        def by_evaluator(module: EncoderModule) -> Validation:
+            score = evaluator.evaluate(Encoder(loaded, module), job.ctx)[0]
+            return Validation(f"{score.task} {score.metric}", score.value, higher_is_better=True)
+
+        return by_evaluator
+    if held is None:
+        return None
+
+    def by_loss(module: EncoderModule) -> Validation:
+        return Validation("held-out loss", mean_loss(module, head, objective, held, loaded.tokenizer, job), False)
+
+    return by_loss
+
+
+@torch.no_grad()
+def mean_loss(encoder: EncoderModule, head: Any, objective: Any, held: TokenizedRows, tokenizer: Any, job: Job) -> float:
+    """Mean loss per term over held-out rows; every call collates (masks) them the same way."""
+    rng = np.random.default_rng(job.ctx.seed_for("validation"))
+    gather, encoder.gather = encoder.gather, lambda rows: rows
+    value = count = 0.0
+    for start in range(0, len(held), job.stage.batch_size):
+        batch = objective.collate(held.rows[start : start + job.stage.batch_size], tokenizer, rng)
+        value += float(objective.loss(encoder, head, batch, 0).total)
+        count += batch.count
+    encoder.gather = gather
+    return value / max(count, 1.0)

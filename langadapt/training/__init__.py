@@ -1,0 +1,1 @@
+"""One training loop for pretraining, fine-tuning and distillation, on accelerate."""

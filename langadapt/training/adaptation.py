@@ -1,0 +1,73 @@
+"""Adaptations of the core: train everything, or freeze a part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from langadapt.errors import ModelError
+from langadapt.registry.component import Component
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+
+class Full(Component):
+    """Every weight trains."""
+
+    kind: ClassVar[str] = "adaptation"
+    name: ClassVar[str] = "full"
+    mergeable: ClassVar[bool] = True
+
+    def attach(self, model: PreTrainedModel) -> None:
+        model.requires_grad_(True)
+
+
+class Freeze(Component):
+    """A part of the weights trains, the rest stays as it was.
+
+    ``train: embeddings`` trains the input embeddings alone (and the output rows tied to them): the first stage after a
+    vocabulary was replaced.  ``train: body`` trains all but the input embeddings.  ``train: top`` trains the top
+    `layers` layers and the head.
+    """
+
+    kind: ClassVar[str] = "adaptation"
+    name: ClassVar[str] = "freeze"
+    mergeable: ClassVar[bool] = True
+
+    train: Literal["embeddings", "body", "top"] = "top"
+    layers: Annotated[int, Field(ge=1)] = 2
+
+    def attach(self, model: PreTrainedModel) -> None:
+        embeddings = model.get_input_embeddings()
+        if self.train == "embeddings":
+            model.requires_grad_(False)
+            embeddings.requires_grad_(True)
+        elif self.train == "body":
+            model.requires_grad_(True)
+            embeddings.requires_grad_(False)
+        else:
+            stack = layer_stack(model)
+            if self.layers > len(stack):
+                raise ModelError(f"freeze: {self.layers} layers are to train, but the encoder has {len(stack)}")
+            model.requires_grad_(True)
+            model.base_model.requires_grad_(False)
+            for layer in stack[len(stack) - self.layers :]:
+                layer.requires_grad_(True)
+
+
+def layer_stack(model: PreTrainedModel) -> nn.ModuleList:
+    """The list of transformer layers of a body.
+
+    Raises:
+        ModelError: the architecture keeps its layers where we do not look.
+    """
+    from torch.nn import ModuleList
+
+    count = model.config.num_hidden_layers
+    stacks = [module for module in model.base_model.modules() if isinstance(module, ModuleList) and len(module) == count]
+    if not stacks:
+        raise ModelError(f"freeze: the layers of '{model.config.model_type}' cannot be told apart")
+    return stacks[0]

@@ -1,0 +1,308 @@
+"""The training loop.
+
+One optimiser step takes `batch_size` rows over all devices.  Rows are tokenised before the first step; inside a
+step, sequences of similar length are padded together (:mod:`langadapt.modeling.batching`), so batches can stay
+random and still waste nothing.  A separable objective's batch is cut into micro-batches by tokens and their
+gradients accumulate; an objective with in-batch negatives sees its whole batch at once.
+
+Every step seeds its own generators from (seed, step), so a run that is killed and resumed from a checkpoint
+takes the very same path, bit for bit on CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from langadapt.errors import StageFailed
+from langadapt.modeling.batching import group_by_length
+from langadapt.registry.component import Context
+from langadapt.registry.kinds import Batch, Loss
+from langadapt.training.checkpoints import Checkpoints
+from langadapt.training.distributed import gather_rows, total, world
+from langadapt.training.tokenized import Row, TokenizedRows, epoch_order, steps_per_epoch
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import PreTrainedTokenizerFast
+
+    from langadapt.modeling.encoder import EncoderModule
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the loop needs to know; see :class:`langadapt.manifests.recipe.Train` for the meanings."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: int
+    clip: float
+    precision: str
+    tokens_per_batch: int
+    evaluate_every: int
+    keep: str
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+
+
+@dataclass
+class History:
+    """What happened, without clocks: part of the artifact, so it must not differ between runs."""
+
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    validations: list[tuple[int, str, float]] = field(default_factory=list)
+    best_step: int | None = None
+    best_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One measurement during training: its name, value, and which direction is better."""
+
+    name: str
+    value: float
+    higher_is_better: bool
+
+
+class Step(nn.Module):
+    """Encoder, head and objective behind one forward call, so that DDP, FSDP and compile see one module."""
+
+    def __init__(self, encoder: EncoderModule, head: nn.Module | None, objective: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self._objective = [objective]  # in a list: a frozen pydantic model is no submodule
+
+    def forward(self, batch: Batch, step: int) -> Loss:
+        loss: Loss = self._objective[0].loss(self.encoder, self.head, batch, step)
+        return loss
+
+
+def train(
+    encoder: EncoderModule,
+    head: nn.Module | None,
+    objective: Any,
+    data: TokenizedRows,
+    tokenizer: PreTrainedTokenizerFast,
+    schedule: Any,
+    settings: Settings,
+    validate: Callable[[EncoderModule], Validation] | None,
+    ctx: Context,
+) -> History:
+    """Train in place; the encoder holds the last (or the best) weights afterwards.
+
+    Raises:
+        StageFailed: the loss or the gradient is not a number (naming the step), or training had nothing to learn.
+    """
+    run = _Run(encoder, head, objective, data, tokenizer, schedule, settings, validate, ctx)
+    return run.go()
+
+
+class _Run:
+    """One training run: plain state and short steps."""
+
+    def __init__(
+        self,
+        encoder: EncoderModule,
+        head: nn.Module | None,
+        objective: Any,
+        data: TokenizedRows,
+        tokenizer: PreTrainedTokenizerFast,
+        schedule: Any,
+        settings: Settings,
+        validate: Callable[[EncoderModule], Validation] | None,
+        ctx: Context,
+    ) -> None:
+        self.objective, self.data, self.tokenizer = objective, data, tokenizer
+        self.schedule, self.settings, self.validate, self.ctx = schedule, settings, validate, ctx
+        self.rank, self.world = world()
+        self.accelerator = make_accelerator(settings.precision, ctx.device)
+        encoder.budget = settings.tokens_per_batch
+        encoder.gather = gather_rows
+        self.module = Step(encoder, head, objective).to(self.accelerator.device)
+        self.optimizer = make_optimizer(self.module, settings)
+        self.wrapped, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
+        self.checkpoints = Checkpoints(ctx.workdir / "checkpoints")
+        self.history = History()
+        self.per_epoch = steps_per_epoch(len(data), settings.batch_size)
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
+
+    def go(self) -> History:
+        first = self._resume()
+        self.module.train()
+        saved_at = time.monotonic()
+        for step in self.ctx.log.track(range(first, self.settings.steps), "training", self.settings.steps):
+            loss = self._step(step)
+            if step % LOG_EVERY == 0 or step == self.settings.steps - 1:
+                self.history.losses.append((step, loss))
+                self.ctx.log.metrics(step, {"loss": loss, "learning_rate": self._rate(step)})
+            done = step + 1
+            if self.validate and (done % self.settings.evaluate_every == 0 or done == self.settings.steps):
+                self._validate(done)
+            if done < self.settings.steps and self._due(done, saved_at):
+                self._save(done)
+                saved_at = time.monotonic()
+        if self.settings.keep == "best" and self.history.best_step is not None:
+            self.checkpoints.restore_best(self.module)
+        self.module.eval()
+        self.module.encoder.gather = lambda rows: rows
+        return self.history
+
+    def _due(self, done: int, saved_at: float) -> bool:
+        if self.settings.checkpoint_steps:
+            return done % self.settings.checkpoint_steps == 0
+        return time.monotonic() - saved_at >= self.settings.checkpoint_seconds
+
+    def _save(self, done: int) -> None:
+        if self.rank == 0:
+            state = {
+                "losses": self.history.losses,
+                "validations": self.history.validations,
+                "best": [self.history.best_step, self.history.best_value],
+            }
+            self.checkpoints.save(done, self.module, self.optimizer, state)
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> int:
+        newest = self.checkpoints.newest()
+        if newest is None:
+            return 0
+        state = self.checkpoints.load(newest, self.module, self.optimizer)
+        self.history.losses = [(int(s), float(v)) for s, v in state["losses"]]
+        self.history.validations = [(int(s), str(n), float(v)) for s, n, v in state["validations"]]
+        self.history.best_step, self.history.best_value = state["best"]
+        self.ctx.log.info(f"resuming at step {state['step']} of {self.settings.steps}")
+        return int(state["step"])
+
+    def _rows(self, step: int) -> list[Row]:
+        """This process's share of a step's rows, strided so that shares differ by one row at most."""
+        epoch, within = divmod(step, self.per_epoch)
+        if self._order[0] != epoch:
+            self._order = (epoch, epoch_order(len(self.data), epoch, self.ctx.seed_for("order")))
+        size = self.settings.batch_size
+        whole = self._order[1][within * size : (within + 1) * size]
+        # The short last batch of an epoch may leave a process without a row: it borrows the first one.
+        chosen = whole[self.rank :: self.world] if len(whole) > self.rank else whole[:1]
+        return [self.data.rows[i] for i in chosen]
+
+    def _step(self, step: int) -> float:
+        torch.manual_seed(step_seed(self.ctx.seed_for("dropout"), step, self.rank))
+        rng = np.random.default_rng([self.ctx.seed_for("collate"), step, self.rank])
+        batches = [self.objective.collate(rows, self.tokenizer, rng) for rows in self._micro(self._rows(step))]
+        device = self.accelerator.device
+        count = sum(batch.count for batch in batches)
+        if self.objective.separable:
+            count = total(count, device)
+        rate = self._rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        value = 0.0
+        # Separable: the mean over processes of W · local sum / global count is the global mean.
+        # In-batch negatives: every process has the whole loss, and gathering already multiplied its gradient by W.
+        scale = (self.world if self.objective.separable else 1) / max(count, 1)
+        for i, batch in enumerate(batches):
+            last = i == len(batches) - 1
+            with self._accumulating(last), self.accelerator.autocast():
+                loss = self.wrapped(batch, step)
+                scaled = loss.total * scale
+            self._finite(scaled, step, "loss")
+            with self._accumulating(last):
+                self.accelerator.backward(scaled)
+            value += float(scaled.detach())
+        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), self.settings.clip)
+        if norm is not None:
+            self._finite(norm, step, "gradient")
+        self.prepared.step()
+        self.prepared.zero_grad(set_to_none=True)
+        if self.objective.separable and self.world > 1:
+            value = float(self.accelerator.reduce(torch.tensor(value, device=device), "mean"))
+        return value
+
+    def _accumulating(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        if last or self.world == 1:
+            return contextlib.nullcontext()
+        return self.accelerator.no_sync(self.wrapped)
+
+    def _micro(self, rows: list[Row]) -> Iterator[list[Row]]:
+        """Rows cut by tokens for a separable objective; all of them, once, for any other."""
+        if not self.objective.separable or not rows:
+            yield rows
+            return
+        lengths = [max((len(v) for v in row.values() if isinstance(v, list)), default=1) for row in rows]
+        texts = max(sum(isinstance(v, list) for v in row.values()) for row in rows)
+        # A micro-batch may hold several length groups: it bounds memory, groups bound padding.
+        for group in group_by_length(lengths, self.settings.tokens_per_batch * 2 // max(texts, 1), waste=math.inf):
+            yield [rows[i] for i in group]
+
+    def _rate(self, step: int) -> float:
+        factor: float = self.schedule.factor(step, self.settings.steps, self.settings.warmup)
+        return self.settings.learning_rate * factor
+
+    def _finite(self, value: torch.Tensor, step: int, what: str) -> None:
+        if not torch.isfinite(value).all():
+            raise StageFailed(
+                f"the {what} is {float(value)} at step {step + 1} of {self.settings.steps}",
+                hint="Lower learning_rate, raise warmup, or set precision to fp32; then run the same command again.",
+            )
+
+    def _validate(self, done: int) -> None:
+        assert self.validate is not None
+        self.module.eval()
+        found = self.validate(self.module.encoder)
+        self.module.train()
+        self.history.validations.append((done, found.name, found.value))
+        self.ctx.log.metrics(done - 1, {found.name: found.value})
+        best = self.history.best_value
+        better = best is None or (found.value > best if found.higher_is_better else found.value < best)
+        if better:
+            self.history.best_step, self.history.best_value = done, found.value
+            if self.settings.keep == "best" and self.rank == 0:
+                self.checkpoints.save_best(self.module)
+        self.accelerator.wait_for_everyone()
+
+
+LOG_EVERY = 10
+"""Steps between the figures that go to observers and the event file."""
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """A 63-bit seed for torch's generator at one step of one process."""
+    digest = hashlib.sha256(f"{seed}:{step}:{rank}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def make_accelerator(precision: str, device: str) -> Accelerator:
+    """An accelerator in the plan's precision; the device is the machine's best unless `device` is ``cpu``."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    # Stages of one process may differ in precision; accelerate keeps the first one's in a global otherwise.
+    AcceleratorState._reset_state(reset_partial_state=False)
+    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
+
+
+def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
+    """Fused AdamW with bias correction (Loshchilov & Hutter 2019, arXiv:1711.05101); no decay on biases and norms.
+
+    Raises:
+        StageFailed: nothing is trainable.
+    """
+    decayed, plain = [], []
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            (decayed if parameter.ndim >= 2 else plain).append(parameter)
+    if not decayed and not plain:
+        raise StageFailed("no weight is trainable", hint="Check the stage's 'adaptation'.")
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)

@@ -1,0 +1,69 @@
+"""Running text from files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from langadapt.artifacts import tables
+from langadapt.artifacts.fetch import fetch
+from langadapt.errors import DataError
+from langadapt.manifests.resource import PathSource, Resource, Sources
+from langadapt.registry.component import Component, Context
+from langadapt.registry.kinds import Document
+
+
+class ResourceText(Component):
+    """A text resource: plain text, one document a line, or tables of which every text column is read.
+
+    Formats: ``.txt`` (one document a line), ``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``, each also gzipped.
+    """
+
+    kind: ClassVar[str] = "corpus"
+    name: ClassVar[str] = "resource"
+
+    data: Resource
+    fields: list[str] = []
+    """Columns of a table to read; empty means ``text``, or every sentence column of a pair file."""
+
+    def documents(self, ctx: Context) -> Iterator[Document]:
+        for path in fetch(self.data, ctx):
+            if tables.suffix(path) in (".txt", ""):
+                for number, text in tables.lines(path):
+                    yield Document(text, f"{path.name}:{number}")
+            else:
+                yield from self._table(path)
+
+    def _table(self, path: Path) -> Iterator[Document]:
+        for where, row in tables.rows(path):
+            names = self.fields or ([self.data.columns.get("text", "text")] if "text" in row else [n for n in TEXT_COLUMNS if n in row])
+            found = [row[name] for name in names if name in row and isinstance(row[name], str)]
+            if not found:
+                raise DataError(
+                    f"no text column (columns: {', '.join(row)})", where=where, hint="Name the columns with the option 'fields'."
+                )
+            origin = f"{path.name}:{where.rsplit(':', 1)[-1]}"
+            yield from (Document(text, origin) for text in found)
+
+
+TEXT_COLUMNS = ("premise", "hypothesis", "sentence1", "sentence2", "anchor", "positive", "negative", "question", "answer")
+
+
+def _as_resource(value: Any) -> Any:
+    """Paths given outright become a local resource."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list):
+        return Resource(name="text-files", format="text", sources=Sources(path=PathSource(paths=value)))
+    return value
+
+
+class TextFiles(ResourceText):
+    """Text files on this machine, named in the recipe: ``{use: text-files, data: [a.txt.gz, b.txt]}``."""
+
+    name: ClassVar[str] = "text-files"
+
+    data: Annotated[Resource, BeforeValidator(_as_resource), Field()]

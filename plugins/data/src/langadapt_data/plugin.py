@@ -1,0 +1,19 @@
+"""What this plugin brings, as strings: nothing is imported until a recipe names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from langadapt import ComponentRef, hookimpl
+
+
+@hookimpl
+def langadapt_components() -> Iterable[ComponentRef]:
+    return [
+        ComponentRef("corpus", "text-files", "langadapt_data.corpora:TextFiles", "text files on this machine"),
+        ComponentRef("corpus", "resource", "langadapt_data.corpora:ResourceText", "a text resource of a language or domain"),
+        ComponentRef("pairs", "nli", "langadapt_data.pairs:Nli", "premise, hypothesis and label from NLI or paraphrase data"),
+        ComponentRef("pairs", "sts", "langadapt_data.pairs:Sts", "sentence pairs with similarity scores"),
+        ComponentRef("selector", "near-duplicates", "langadapt_data.selectors:NearDuplicates", "drop texts that nearly repeat an earlier one"),
+        ComponentRef("selector", "script", "langadapt_data.selectors:Script", "keep texts written in the language's scripts"),
+    ]

@@ -1,0 +1,22 @@
+"""Bootstrap intervals (Efron 1979): what a score would have been on other samples of the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+SAMPLES = 1000
+
+
+def interval(
+    statistic: Callable[[np.ndarray], float], n: int, rng: np.random.Generator, samples: int = SAMPLES
+) -> tuple[float, float]:
+    """95 % percentile interval of a statistic over n items.
+
+    Args:
+        statistic: takes row indices (n,) and returns the statistic on them.
+    """
+    values = np.array([statistic(rng.integers(n, size=n)) for _ in range(samples)])
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,76 @@
+"""How finely a tokenizer cuts a language."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from langadapt.artifacts import tables
+from langadapt.artifacts.fetch import fetch
+from langadapt.errors import DataError
+from langadapt.manifests.resource import Resource
+from langadapt.registry.component import Component, Context
+from langadapt.registry.kinds import Score
+from langadapt_evaluators.bootstrap import interval
+
+if TYPE_CHECKING:
+    from langadapt.inference.encoder import Encoder
+
+
+class Fertility(Component):
+    """Tokens per word, share of words in more than one token, and share of unknown tokens, over white-space words.
+
+    Ács 2019; Rust et al. 2021 (arXiv:2012.15613).  Intervals resample texts.
+    """
+
+    kind: ClassVar[str] = "evaluator"
+    name: ClassVar[str] = "fertility"
+
+    data: Resource
+    limit: int = 20_000
+    """Texts read at most."""
+
+    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+        texts = self._texts(ctx)
+        tokenizer = encoder.tokenizer
+        unknown = tokenizer.unk_token_id
+        counts = np.zeros((len(texts), 4))  # words, tokens, continued words, unknown tokens
+        words = [text.split() for text in texts]
+        flat = tokenizer.backend_tokenizer.encode_batch_fast([w for line in words for w in line], add_special_tokens=False)
+        stream = iter(flat)
+        for row, line in enumerate(words):
+            for _ in line:
+                ids = next(stream).ids
+                counts[row] += (1, len(ids), len(ids) > 1, sum(i == unknown for i in ids))
+        figures = (
+            ("tokens per word", 1, 0, 1.0, "tokens"),
+            ("continued words", 2, 0, 100.0, "×100"),
+            ("unknown tokens", 3, 1, 100.0, "×100"),
+        )
+        rng = ctx.rng("bootstrap fertility")
+        found = []
+        for name, top, bottom, scale, unit in figures:
+
+            def ratio(rows: np.ndarray, top: int = top, bottom: int = bottom, scale: float = scale) -> float:
+                return float(scale * counts[rows, top].sum() / max(counts[rows, bottom].sum(), 1))
+
+            low, high = interval(ratio, len(texts), rng, 200)
+            value = ratio(np.arange(len(texts)))
+            found.append(Score(f"fertility {self.data.name}", name, value, low, high, int(counts[:, 0].sum()), unit))
+        return found
+
+    def _texts(self, ctx: Context) -> list[str]:
+        texts: list[str] = []
+        for path in fetch(self.data, ctx):
+            if tables.suffix(path) in (".txt", ""):
+                texts += [text for _, text in tables.lines(path) if text.strip()]
+            else:
+                for _, row in tables.rows(path):
+                    texts += [v for k, v in row.items() if isinstance(v, str) and v.strip() and k in TEXT_COLUMNS]
+        if not texts:
+            raise DataError("there is no text to measure fertility on", where=self.data.name)
+        return texts[: self.limit]
+
+
+TEXT_COLUMNS = ("text", "premise", "hypothesis", "sentence1", "sentence2", "anchor", "positive")

@@ -1,0 +1,99 @@
+"""Semantic textual similarity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+from scipy.stats import rankdata
+
+from langadapt.artifacts import tables
+from langadapt.artifacts.fetch import fetch
+from langadapt.errors import DataError
+from langadapt.manifests.resource import Resource
+from langadapt.registry.component import Component, Context
+from langadapt.registry.kinds import Score
+from langadapt_evaluators.bootstrap import interval
+
+if TYPE_CHECKING:
+    from langadapt.inference.encoder import Encoder
+
+
+class Sts(Component):
+    """Correlation of cosine similarity with human scores, Spearman and Pearson, ×100, with 95 % bootstrap intervals.
+
+    Cer et al. 2017 (arXiv:1708.00055); Spearman as the main figure: Reimers et al. 2016 (C16-1009).  A resource of several files
+    gives one task a file.
+    """
+
+    kind: ClassVar[str] = "evaluator"
+    name: ClassVar[str] = "sts"
+
+    data: Resource
+    task: str = ""
+    """Name in tables and cards; empty takes the resource's (and the file's, if there are several)."""
+    samples: Annotated[int, Field(ge=100)] = 1000
+
+    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+        paths = fetch(self.data, ctx)
+        found: list[Score] = []
+        for path in paths:
+            task = self.task or self.data.name
+            if len(paths) > 1:
+                task = f"{task} {_label(path)}"
+            found += self._file(path, task, encoder, ctx)
+        return found
+
+    def _file(self, path: Path, task: str, encoder: Encoder, ctx: Context) -> list[Score]:
+        left, right, scores = [], [], []
+        for where, row in tables.rows(path):
+            left.append(tables.column(row, (self.data.columns.get("sentence1", "sentence1"),), where))
+            right.append(tables.column(row, (self.data.columns.get("sentence2", "sentence2"),), where))
+            name = self.data.columns.get("score", "score")
+            if name not in row:
+                raise DataError(f"no column '{name}' (columns: {', '.join(row)})", where=where)
+            scores.append(tables.number(row[name], *self.data.score_range, "score", where))
+        if len(scores) < 2:
+            raise DataError(f"{len(scores)} pairs are too few to correlate", where=str(path))
+        cosines = _cosines(encoder, left, right, ctx)
+        gold = np.array(scores)
+        return [
+            _score(task, metric, function, cosines, gold, ctx, self.samples)
+            for metric, function in (("spearman", spearman), ("pearson", pearson))
+        ]
+
+
+def _label(path: Path) -> str:
+    """``stsb/mr/dev.tsv.gz`` → ``stsb/mr/dev``: file names repeat between data sets."""
+    stem = path.name.split(".")[0]
+    return "/".join([*path.parts[-3:-1], stem]) if len(path.parts) > 3 else stem
+
+
+def _cosines(encoder: Encoder, left: list[str], right: list[str], ctx: Context) -> np.ndarray:
+    """Cosine of each pair (n,); a text that occurs often is encoded once."""
+    texts = list(dict.fromkeys([*left, *right]))
+    place = {text: i for i, text in enumerate(texts)}
+    vectors = encoder.encode(texts, progress=ctx.log, normalize=True)
+    a, b = vectors[[place[t] for t in left]], vectors[[place[t] for t in right]]
+    found: np.ndarray = (a * b).sum(1)
+    return found
+
+
+def _score(task: str, metric: str, function: Any, x: np.ndarray, y: np.ndarray, ctx: Context, samples: int) -> Score:
+    rng = ctx.rng(f"bootstrap {task} {metric}")
+    low, high = interval(lambda rows: function(x[rows], y[rows]), len(x), rng, samples)
+    return Score(task, metric, 100 * function(x, y), 100 * low, 100 * high, len(x))
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's r; nan where one side is constant."""
+    x, y = x - x.mean(), y - y.mean()
+    scale = np.sqrt((x * x).sum() * (y * y).sum())
+    return float((x * y).sum() / scale) if scale > 0 else float("nan")
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's r of the ranks, ties sharing their mean rank."""
+    return pearson(rankdata(x), rankdata(y))

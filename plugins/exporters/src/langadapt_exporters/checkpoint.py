@@ -1,0 +1,99 @@
+"""Checkpoint folders that other libraries load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from langadapt.errors import ModelError
+from langadapt.registry.component import Component
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from langadapt.modeling.encoder import EncoderModule, EncoderSettings
+
+
+class Transformers(Component):
+    """Weights (safetensors), config and fast tokenizer, as ``AutoModel`` and ``AutoTokenizer`` load them.
+
+    A masked-LM head is kept where the last training had one.
+    """
+
+    kind: ClassVar[str] = "exporter"
+    name: ClassVar[str] = "transformers"
+
+    def export(
+        self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path
+    ) -> None:
+        encoder.model.save_pretrained(str(folder), safe_serialization=True)
+        tokenizer.model_max_length = settings.max_length
+        tokenizer.save_pretrained(str(folder))
+
+
+class SentenceTransformers(Transformers):
+    """A folder that ``SentenceTransformer(PATH)`` loads: checkpoint, pooling, fitted transforms as dense layers, prompt.
+
+    Raises ModelError when the pooler has no counterpart there.
+    """
+
+    name: ClassVar[str] = "sentence-transformers"
+
+    def export(
+        self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path
+    ) -> None:
+        super().export(encoder, tokenizer, settings, folder)
+        pooling = getattr(encoder.pooler, "sentence_transformers", None)
+        if pooling is None:
+            raise ModelError(f"the pooler '{encoder.pooler.name}' has no counterpart in sentence-transformers")
+        width = int(encoder.model.config.hidden_size)
+        modules = [("Transformer", ""), ("Pooling", "1_Pooling")]
+        _json(folder / "1_Pooling" / "config.json", _pooling_config(pooling, width))
+        for layer in encoder.transforms:
+            path = f"{len(modules)}_Dense"
+            _dense(layer, folder / path)
+            modules.append(("Dense", path))
+        if settings.normalize:
+            path = f"{len(modules)}_Normalize"
+            (folder / path).mkdir(exist_ok=True)
+            modules.append(("Normalize", path))
+        _json(
+            folder / "modules.json",
+            [
+                {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+                for i, (kind, path) in enumerate(modules)
+            ],
+        )
+        _json(folder / "sentence_bert_config.json", {"max_seq_length": settings.max_length, "do_lower_case": False})
+        prompts = {"default": settings.prompt} if settings.prompt else {}
+        name = "default" if prompts else None
+        _json(
+            folder / "config_sentence_transformers.json",
+            {"prompts": prompts, "default_prompt_name": name, "similarity_fn_name": "cosine"},
+        )
+
+
+def _pooling_config(mode: str, width: int) -> dict[str, Any]:
+    names = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "max": "pooling_mode_max_tokens"}
+    return {"word_embedding_dimension": width, **{key: name == mode for name, key in names.items()}, "include_prompt": True}
+
+
+def _dense(layer: Any, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    folder.mkdir(exist_ok=True)
+    config = {
+        "in_features": layer.in_features,
+        "out_features": layer.out_features,
+        "bias": True,
+        "activation_function": "torch.nn.modules.linear.Identity",
+    }
+    _json(folder / "config.json", config)
+    tensors = {"linear.weight": layer.weight.detach().cpu().contiguous(), "linear.bias": layer.bias.detach().cpu().contiguous()}
+    save_file(tensors, str(folder / "model.safetensors"))
+
+
+def _json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

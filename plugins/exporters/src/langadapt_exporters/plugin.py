@@ -1,0 +1,15 @@
+"""What this plugin brings, as strings: nothing is imported until a recipe names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from langadapt import ComponentRef, hookimpl
+
+
+@hookimpl
+def langadapt_components() -> Iterable[ComponentRef]:
+    return [
+        ComponentRef("exporter", "transformers", "langadapt_exporters.checkpoint:Transformers", "a plain transformers checkpoint"),
+        ComponentRef("exporter", "sentence-transformers", "langadapt_exporters.checkpoint:SentenceTransformers", "a sentence-transformers folder"),
+    ]

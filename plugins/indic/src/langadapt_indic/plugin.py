@@ -1,0 +1,14 @@
+"""What this plugin brings, as strings: nothing is imported until a recipe names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from langadapt import ComponentRef, hookimpl
+
+
+@hookimpl
+def langadapt_components() -> Iterable[ComponentRef]:
+    return [
+        ComponentRef("normalizer", "indic", "langadapt_indic.normalizer:Indic", "one spelling for joiners, nukta, danda and digits"),
+    ]

@@ -1,0 +1,86 @@
+"""Masked language modelling with dynamic masking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.nn.functional import cross_entropy
+
+from langadapt.registry.component import Component
+from langadapt.registry.kinds import Batch, Loss
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
+
+    from langadapt.modeling.encoder import EncoderModule
+
+
+class MaskedLanguageModel(Component):
+    """Predict hidden tokens; which ones are hidden is drawn anew at every step.
+
+    Devlin et al. 2019 (arXiv:1810.04805); dynamic masking: Liu et al. 2019 (arXiv:1907.11692).  Of the chosen tokens 80 %
+    become the mask token, 10 % a random token, 10 % stay.  Special tokens are never chosen.  The loss is a cross-entropy
+    at the chosen positions only.
+
+    Inputs: ``text``.  Long texts are split into pieces of the encoder's maximum length.
+    """
+
+    kind: ClassVar[str] = "objective"
+    name: ClassVar[str] = "mlm"
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",),)
+    separable: ClassVar[bool] = True
+    needs_mlm_head: ClassVar[bool] = True
+    long_texts: ClassVar[str] = "split"
+
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens that are predicted."""
+
+    def prepare(self, data: Dataset) -> Dataset:
+        return data.select_columns(["text"])
+
+    def head(self, width: int) -> None:
+        return None
+
+    def collate(self, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator) -> Batch:
+        """Mask all rows in one go; labels are the tokens that were hidden."""
+        lengths = [len(row["text"]) for row in rows]
+        flat = np.fromiter((token for row in rows for token in row["text"]), dtype=np.int64, count=sum(lengths))
+        special = special_ids(tokenizer)
+        free = np.flatnonzero(~np.isin(flat, special))
+        chosen = free[rng.random(len(free)) < self.rate]
+        if not len(chosen):
+            chosen = free[:1] if len(free) else np.arange(1)
+        labels = flat[chosen]
+        fate = rng.random(len(chosen))
+        masked = flat.copy()
+        masked[chosen[fate < 0.8]] = tokenizer.mask_token_id
+        swapped = chosen[(fate >= 0.8) & (fate < 0.9)]
+        masked[swapped] = ordinary_ids(len(tokenizer), special)[rng.integers(len(tokenizer) - len(special), size=len(swapped))]
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        sequences = [masked[a:b].tolist() for a, b in zip(starts, ends, strict=True)]
+        bounds = np.searchsorted(chosen, ends)
+        positions = [
+            (chosen[low:high] - start).tolist() for low, high, start in zip(np.r_[0, bounds[:-1]], bounds, starts, strict=True)
+        ]
+        return Batch(sequences, len(labels), {"positions": positions, "labels": labels})
+
+    def loss(self, encoder: EncoderModule, head: Any, batch: Batch, step: int) -> Loss:
+        states = encoder.masked_states(batch.sequences, batch.extra["positions"])
+        logits = encoder.mlm_logits(states).float()
+        labels = torch.from_numpy(batch.extra["labels"]).to(logits.device)
+        return Loss(cross_entropy(logits, labels, reduction="sum"))
+
+
+def special_ids(tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
+    """Ids that masking leaves alone, sorted."""
+    return np.array(sorted(set(tokenizer.all_special_ids)), dtype=np.int64)
+
+
+def ordinary_ids(size: int, special: np.ndarray) -> np.ndarray:
+    """All other ids."""
+    return np.setdiff1d(np.arange(size, dtype=np.int64), special)

@@ -1,0 +1,1 @@
+"""Tokenizers trained from, or pruned to, a corpus."""

@@ -1,0 +1,16 @@
+"""What this plugin brings, as strings: nothing is imported until a recipe names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from langadapt import ComponentRef, hookimpl
+
+
+@hookimpl
+def langadapt_components() -> Iterable[ComponentRef]:
+    return [
+        ComponentRef("tokenizer", "wordpiece", "langadapt_tokenizers.trained:WordPiece", "WordPiece from scratch"),
+        ComponentRef("tokenizer", "unigram", "langadapt_tokenizers.trained:Unigram", "Unigram language model from scratch"),
+        ComponentRef("tokenizer", "prune", "langadapt_tokenizers.prune:Prune", "the base's tokenizer without the pieces a language never uses"),
+    ]

@@ -1,0 +1,152 @@
+"""Pruning: the base's tokenizer without the pieces a language never uses."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import regex
+from pydantic import Field
+
+from langadapt.errors import ModelError
+from langadapt.registry.component import Component, Context
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class Prune(Component):
+    """Keep the pieces that a corpus uses, those wholly in the language's scripts, and ASCII; drop the rest.
+
+    Vocabulary trimming (Ushio et al. 2023, arXiv:2305.15020; AfroXLMR: Alabi et al. 2022, arXiv:2204.06487).  Text that the
+    kept pieces cover is segmented exactly as before, because every piece of its best segmentation is kept: that holds for
+    Unigram and WordPiece.  For BPE, every merge whose product is kept stays together with the pieces it is made of, so no
+    token becomes unreachable.
+
+    A base of which most pieces are kept anyway (a monolingual one) is left as it is.
+    """
+
+    kind: ClassVar[str] = "tokenizer"
+    name: ClassVar[str] = "prune"
+
+    scripts: list[str] = []
+    """ISO 15924 codes: pieces written in these scripts alone stay, used or not."""
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """Occurrences in the corpus from which a piece counts as used."""
+    min_saving: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """Share of the vocabulary that must go for pruning to be worth it."""
+
+    def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
+        """The pruned tokenizer; ids are the old order without gaps.
+
+        Raises:
+            ModelError: no base was given, or its model type cannot be pruned.
+        """
+        if base is None:
+            raise ModelError("prune needs a base: name the stage's 'encoder'")
+        state = json.loads(base.backend_tokenizer.to_str())
+        kept = self._kept(state, base, _counts(base, texts))
+        size = len(base)
+        if len(kept) > (1 - self.min_saving) * size:
+            ctx.log.info(f"{len(kept):,} of {size:,} pieces are in use: the vocabulary stays as it is")
+            return base
+        return _rebuilt(base, state, kept)
+
+    def _kept(self, state: dict[str, Any], base: PreTrainedTokenizerFast, counts: Counter[int]) -> set[int]:
+        """Ids that stay."""
+        native = regex.compile("^▁?(##)?[" + "".join(rf"\p{{Script={code}}}" for code in self.scripts) + r"\p{M}]*$") if self.scripts else None
+        plain = set(string.ascii_letters + string.digits + string.punctuation + "▁ \u200c\u200d।॥")
+        special = set(base.all_special_ids) | {item["id"] for item in state["added_tokens"]}
+        kept = set(special)
+        for token, index in base.get_vocab().items():
+            bare = token.removeprefix("▁").removeprefix("##")
+            if (
+                counts[index] >= self.min_count
+                or (native is not None and native.match(token))
+                or token == "▁"
+                or (len(bare) == 1 and bare in plain)
+            ):
+                kept.add(index)
+        if state["model"]["type"] == "BPE":
+            _close_over_merges(state["model"], kept)
+        return kept
+
+
+def _counts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Counter[int]:
+    """Occurrences of each id."""
+    counts: Counter[int] = Counter()
+    block: list[str] = []
+    for text in texts:
+        block.append(text)
+        if len(block) == 1024:
+            counts.update(i for item in tokenizer.backend_tokenizer.encode_batch_fast(block) for i in item.ids)
+            block = []
+    counts.update(i for item in tokenizer.backend_tokenizer.encode_batch_fast(block) for i in item.ids)
+    return counts
+
+
+def _pair(merge: str | list[str]) -> tuple[str, str]:
+    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
+    return left, right
+
+
+def _close_over_merges(model: dict[str, Any], kept: set[int]) -> None:
+    """Add the parts of every kept BPE token, last merge first, and all single characters."""
+    vocab = model["vocab"]
+    for merge in reversed(model["merges"]):
+        left, right = _pair(merge)
+        if vocab[left + right] in kept:
+            kept.update((vocab[left], vocab[right]))
+    kept.update(index for token, index in vocab.items() if len(token) == 1)
+
+
+def _rebuilt(base: PreTrainedTokenizerFast, state: dict[str, Any], kept: set[int]) -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer
+
+    order = {old: new for new, old in enumerate(sorted(kept))}
+    model = state["model"]
+    if model["type"] == "Unigram":
+        model["vocab"] = [piece for i, piece in enumerate(model["vocab"]) if i in kept]
+        model["unk_id"] = order.get(model["unk_id"])
+    elif model["type"] in ("WordPiece", "BPE"):
+        model["vocab"] = {token: order[i] for token, i in model["vocab"].items() if i in kept}
+        if model["type"] == "BPE":
+            model["merges"] = [m for m in model["merges"] if set((*_pair(m), "".join(_pair(m)))) <= model["vocab"].keys()]
+    else:
+        raise ModelError(f"a {model['type']} tokenizer cannot be pruned")
+    for item in state["added_tokens"]:
+        item["id"] = order[item["id"]]
+    _renumber(state.get("post_processor"), order)
+    pruned = Tokenizer.from_str(json.dumps(state, ensure_ascii=False))
+    return _like(base, pruned)
+
+
+def _renumber(processor: dict[str, Any] | None, order: dict[int, int]) -> None:
+    """Special-token ids inside the post-processor."""
+    if processor is None:
+        return
+    if processor["type"] == "TemplateProcessing":
+        for special in processor["special_tokens"].values():
+            special["ids"] = [order[i] for i in special["ids"]]
+    elif processor["type"] in ("BertProcessing", "RobertaProcessing"):
+        for role in ("sep", "cls"):
+            processor[role][1] = order[processor[role][1]]
+    for part in processor.get("processors", []):
+        _renumber(part, order)
+
+
+def _like(base: PreTrainedTokenizerFast, backend: Any) -> PreTrainedTokenizerFast:
+    """A tokenizer with the base's special-token roles around another backend."""
+    from transformers import PreTrainedTokenizerFast
+
+    roles = {f"{r}_token": getattr(base, f"{r}_token") for r in ("pad", "unk", "cls", "sep", "mask", "bos", "eos")}
+    named = {role: token for role, token in roles.items() if token is not None}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=base.model_max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        **named,
+    )

@@ -1,0 +1,16 @@
+"""What this plugin brings, as strings: nothing is imported until a recipe names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from langadapt import ComponentRef, hookimpl
+
+
+@hookimpl
+def langadapt_components() -> Iterable[ComponentRef]:
+    return [
+        ComponentRef("vocab-init", "random", "langadapt_vocab.simple:Random", "normal rows with the old rows' mean and deviation"),
+        ComponentRef("vocab-init", "mean-subword", "langadapt_vocab.subword:MeanSubword", "mean of the old pieces of a new token"),
+        ComponentRef("vocab-init", "overlap", "langadapt_vocab.simple:Overlap", "copy shared tokens, mean of all for the rest"),
+    ]
