@@ -1,0 +1,66 @@
+"""``langadapt evaluate``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import click
+
+
+@click.command("evaluate")
+@click.argument("encoders", nargs=-1, required=True)
+@click.option("--data", "files", multiple=True, required=True, metavar="PATH", help="Test file (repeatable).")
+@click.option("--evaluator", default="sts", show_default=True, help="Evaluator by name.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the evaluator (repeatable).")
+@click.option("--score-range", type=(float, float), default=(0.0, 5.0), show_default=True, metavar="LOW HIGH")
+@click.option("--seed", type=int, default=42, show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), help="[default: the best there is]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    encoders: tuple[str, ...],
+    files: tuple[str, ...],
+    evaluator: str,
+    options: tuple[str, ...],
+    score_range: tuple[float, float],
+    seed: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Score ENCODERS (folders or Hub ids) side by side on test files, with 95 % intervals.
+
+    \b
+    langadapt evaluate runs/mr-sbert-nli-sts/release intfloat/multilingual-e5-small --data sts-test.tsv
+    """
+    from pathlib import Path
+
+    from langadapt.artifacts import scores
+    from langadapt.inference.encoder import Encoder
+    from langadapt.manifests.resource import PathSource, Resource, Sources
+    from langadapt.plan import pin_paths
+    from langadapt.registry.component import Context
+    from langadapt.runner import setup
+
+    registry, _ = setup(ctx.obj["plugins"])
+    data = Resource(
+        name=Path(files[0]).name.split(".")[0], format="sts", sources=Sources(path=PathSource(paths=list(files))), score_range=score_range
+    )
+    paths = tuple(Path(name).expanduser().absolute() for name in files)
+    data = data.model_copy(update={"pinned": pin_paths(data, paths, "--data")})
+    slot: dict[str, Any] = {"use": evaluator, "data": data, **dict(_pair(item) for item in options)}
+    judge: Any = registry.build("evaluator", slot, f"--evaluator {evaluator}")
+    found: scores.Scores = {}
+    for name in encoders:
+        loaded = Encoder.load(name, device=device, registry=registry)
+        found[name] = [dataclasses.asdict(score) for score in judge.evaluate(loaded, Context(seed=seed))]
+    click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else "\n".join(scores.table(found)))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{text} is not KEY=VALUE", param_hint="--option")
+    return key, value

@@ -1,0 +1,68 @@
+"""``langadapt show``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import click
+
+
+@click.command("show")
+@click.argument("sort")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.pass_context
+def command(ctx: click.Context, sort: str, name: str, as_json: bool) -> None:
+    """Show one thing whole.  SORT is language, domain, recipe, or a kind of component.
+
+    \b
+    langadapt show language mr
+    langadapt show objective multiple-negatives
+    """
+    from langadapt.errors import RegistryError, did_you_mean
+    from langadapt.registry.catalog import SORTS
+    from langadapt.registry.kinds import KINDS
+    from langadapt.runner import setup
+
+    registry, catalog = setup(ctx.obj["plugins"])
+    if sort in SORTS:
+        document = catalog.load(sort, name)
+        _check(sort, document)
+        if as_json:
+            click.echo(json.dumps(document.data, ensure_ascii=False, indent=2))
+        else:
+            from pathlib import Path
+
+            click.echo(f"# {document.file}\n{Path(document.file).read_text(encoding='utf-8').rstrip()}")
+        return
+    if sort not in KINDS:
+        raise RegistryError(f"'{sort}' is neither a manifest nor a kind", hint=did_you_mean(sort, [*SORTS, *KINDS]))
+    found = registry.get(sort, name)
+    options = [_option(key, info) for key, info in found.model_fields.items()]
+    if as_json:
+        facts = {"kind": sort, "name": name, "version": found.version, "doc": inspect.getdoc(found), "options": options}
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    click.secho(f"{sort} {name}", bold=True, nl=False)
+    click.echo(f"  ({found.__module__}:{found.__name__}, version {found.version})\n")
+    click.echo(inspect.getdoc(found))
+    if options:
+        click.echo("\noptions")
+    for option in options:
+        click.echo(f"  {option['name']}: {option['type']} = {option['default']}")
+
+
+def _option(key: str, info: Any) -> dict[str, str]:
+    kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation)
+    default = "required" if info.is_required() else repr(info.default)
+    return {"name": key, "type": kind.replace("typing.", ""), "default": default}
+
+
+def _check(sort: str, document: Any) -> None:
+    from langadapt.compose import parse_manifest
+    from langadapt.manifests.language import DomainManifest, LanguageManifest
+    from langadapt.manifests.recipe import RecipeManifest
+
+    parse_manifest({"language": LanguageManifest, "domain": DomainManifest, "recipe": RecipeManifest}[sort], document)

@@ -1,0 +1,136 @@
+"""Fixtures: a small real encoder, real data, and the real command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from langadapt.registry.catalog import Catalog
+from langadapt.registry.component import Context
+from langadapt.registry.plugins import load_plugins
+from langadapt.registry.registry import Registry
+
+DATA = Path(os.environ.get("LANGADAPT_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data sets; tests that need it are skipped where it is absent, saying so."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real data at {DATA} (set LANGADAPT_TEST_DATA)")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """All installed plugins."""
+    return Registry(load_plugins())
+
+
+@pytest.fixture(scope="session")
+def catalog(registry: Registry) -> Catalog:
+    """All shipped manifests."""
+    return Catalog.of(registry.plugins.data_dirs)
+
+
+@pytest.fixture
+def ctx(tmp_path: Path) -> Context:
+    """A context with a scratch folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+    return Context(workdir=work)
+
+
+@pytest.fixture(scope="session")
+def e5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The starter's multilingual-e5-small, whole (12 layers, 250k pieces)."""
+    from langadapt_starter import e5 as converter
+
+    folder = tmp_path_factory.mktemp("e5")
+    converter.convert(converter.find_package_file(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(e5: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first two layers of e5 with the pieces of Devanagari and ASCII: real weights, 7 M of them."""
+    from langadapt.artifacts import encoder as encoders
+    from langadapt.modeling.surgery import apply_mixture, vocab_of
+
+    loaded = encoders.load(e5)
+    loaded.model.encoder.layer = loaded.model.encoder.layer[:2]
+    loaded.model.config.num_hidden_layers = 2
+    pruned = registry.build("tokenizer", {"use": "prune", "scripts": ["Deva"]}).train([ENGLISH], loaded.tokenizer, Context())  # type: ignore[attr-defined]
+    old, new = vocab_of(loaded.tokenizer, loaded.model), vocab_of(pruned)
+    mixture = registry.build("vocab-init", "overlap").mixture(old, new, None, Context())  # type: ignore[attr-defined]
+    apply_mixture(loaded.model, mixture, loaded.tokenizer, pruned)
+    loaded.tokenizer = pruned
+    loaded.settings = loaded.settings.with_(max_length=64, normalize=False)
+    folder = tmp_path_factory.mktemp("tiny")
+    encoders.save(loaded, folder)
+    return folder
+
+
+ENGLISH = "The quick brown fox jumps over the lazy dog while two men are playing a guitar on the stage."
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run the real ``langadapt`` command in an empty folder with a store of its own."""
+
+    def command(*arguments: str | Path, env: dict[str, str] | None = None, stdin: str | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "LANGADAPT_STORE": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1", **(env or {})}
+        return subprocess.run(
+            [sys.executable, "-m", "langadapt", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=timeout,
+            cwd=tmp_path,
+            env=environment,
+        )
+
+    return command
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> dict[str, Path]:
+    """Small hand-written Marathi NLI and STS files in the standard columns."""
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    nli, sts = folder / "nli.tsv", folder / "sts.tsv"
+    nli.write_text("premise\thypothesis\tlabel\n" + "".join(f"{a}\t{b}\t{c}\n" for a, b, c in NLI), encoding="utf-8")
+    sts.write_text("sentence1\tsentence2\tscore\n" + "".join(f"{a}\t{b}\t{c}\n" for a, b, c in STS), encoding="utf-8")
+    return {"nli": nli, "sts": sts}
+
+
+NLI = [
+    ("एक माणूस गिटार वाजवत आहे.", "कोणीतरी वाद्य वाजवत आहे.", "entailment"),
+    ("एक माणूस गिटार वाजवत आहे.", "कोणीही काहीही वाजवत नाही.", "contradiction"),
+    ("एक माणूस गिटार वाजवत आहे.", "तो माणूस प्रसिद्ध आहे.", "neutral"),
+    ("मुले मैदानात खेळत आहेत.", "मुले बाहेर आहेत.", "entailment"),
+    ("मुले मैदानात खेळत आहेत.", "मुले घरात झोपली आहेत.", "contradiction"),
+    ("ती बाजारात भाजी विकते.", "ती काहीतरी विकते.", "entailment"),
+    ("ती बाजारात भाजी विकते.", "ती भाजी विकत नाही.", "contradiction"),
+    ("आज पुण्यात खूप पाऊस पडला.", "पुण्यात पाऊस झाला.", "entailment"),
+    ("आज पुण्यात खूप पाऊस पडला.", "पुण्यात आज ऊन होते.", "contradiction"),
+    ("शिक्षक वर्गात शिकवत आहेत.", "कोणीतरी शिकवत आहे.", "entailment"),
+]
+
+STS = [
+    ("एक माणूस गिटार वाजवत आहे.", "कोणीतरी गिटार वाजवत आहे.", 4.6),
+    ("मुले मैदानात खेळत आहेत.", "मैदानावर मुले खेळतात.", 4.8),
+    ("ती बाजारात भाजी विकते.", "ती बाजारात फळे विकते.", 3.0),
+    ("आज पुण्यात खूप पाऊस पडला.", "काल मुंबईत ऊन होते.", 1.2),
+    ("शिक्षक वर्गात शिकवत आहेत.", "एक माणूस गाडी चालवत आहे.", 0.2),
+    ("गव्हाची किंमत वाढली.", "गहू महाग झाला.", 4.4),
+    ("तो रोज सकाळी धावतो.", "ती संध्याकाळी पुस्तक वाचते.", 0.8),
+    ("कुत्रा झाडाखाली झोपला आहे.", "झाडाखाली कुत्रा झोपलेला आहे.", 5.0),
+]
