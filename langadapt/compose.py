@@ -79,9 +79,7 @@ def compose(request: Request, catalog: Catalog) -> tuple[LanguageFacts, list[Raw
     errors: list[LangadaptError] = []
     for stage in stages:
         try:
-            stage.data = {
-                key: _substitute(value, facts, domain, stage, (key,)) for key, value in stage.data.items()
-            }
+            stage.data = {key: _substitute(value, facts, domain, stage, (key,)) for key, value in stage.data.items()}
         except LangadaptError as error:
             errors.append(error)
     raise_all(errors)
@@ -92,9 +90,7 @@ def _recipe(name: str, catalog: Catalog) -> list[RawStage]:
     document = catalog.load("recipe", name)
     head: RecipeManifest = parse_manifest(RecipeManifest, document)
     papers = [head.paper] if head.paper else []
-    return [
-        RawStage(stage, dict(data), document, ("stages", stage), head.recipe, papers) for stage, data in head.stages.items()
-    ]
+    return [RawStage(stage, dict(data), document, ("stages", stage), head.recipe, papers) for stage, data in head.stages.items()]
 
 
 def parse_manifest(model: type[BaseModel], document: yaml.Document) -> Any:

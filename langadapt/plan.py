@@ -200,9 +200,7 @@ def _plan_stage(
     return PlannedStage(item.name, stage, slots, inputs, identity, stable_hash(identity)[:40], item.where(), release)
 
 
-def _inputs(
-    item: RawStage, stage: Stage, known: Mapping[str, RawStage], planned: Mapping[str, PlannedStage]
-) -> dict[str, list[str]]:
+def _inputs(item: RawStage, stage: Stage, known: Mapping[str, RawStage], planned: Mapping[str, PlannedStage]) -> dict[str, list[str]]:
     """Check that inputs name earlier stages of the right type."""
     found: dict[str, list[str]] = {}
     for role, types in stage.inputs.items():
@@ -211,9 +209,7 @@ def _inputs(
         for name in names:
             where = item.where(role)
             if name not in known:
-                raise PlanError(
-                    f"stage '{item.name}' reads '{name}', which is no stage", where=where, hint=did_you_mean(name, known)
-                )
+                raise PlanError(f"stage '{item.name}' reads '{name}', which is no stage", where=where, hint=did_you_mean(name, known))
             if list(known).index(name) >= list(known).index(item.name):
                 raise PlanError(
                     f"stage '{item.name}' reads '{name}', which stands later",
@@ -224,9 +220,7 @@ def _inputs(
                 raise _Skip
             output = planned[name].stage.output
             if output not in types:
-                raise PlanError(
-                    f"stage '{item.name}' wants {' or '.join(types)} as '{role}', but '{name}' leaves {output}", where=where
-                )
+                raise PlanError(f"stage '{item.name}' wants {' or '.join(types)} as '{role}', but '{name}' leaves {output}", where=where)
         if names:
             found[role] = names
     return found
@@ -242,9 +236,7 @@ def _slot(item: RawStage, stage: Stage, name: str, kind: str, registry: Registry
     return registry.build(kind, value, item.where(shown))
 
 
-def _check_columns(
-    item: RawStage, slots: Mapping[str, Any], inputs: Mapping[str, list[str]], planned: Mapping[str, PlannedStage]
-) -> None:
+def _check_columns(item: RawStage, slots: Mapping[str, Any], inputs: Mapping[str, list[str]], planned: Mapping[str, PlannedStage]) -> None:
     objective = slots.get("objective")
     if objective is None:
         return
@@ -266,7 +258,7 @@ def _identity(
     seed: int,
 ) -> dict[str, Any]:
     skip = {*stage.slots, *stage.inputs, "do", "source"}
-    options = {k: v for k, v in stage.model_dump(mode="json", exclude=skip).items()}
+    options = dict(stage.model_dump(mode="json", exclude=skip).items())
     source = getattr(stage, "source", None)
     if isinstance(source, Resource):
         options["source"] = source.identity()
@@ -332,7 +324,9 @@ class Pinner:
             return resource
         memo = stable_hash(resource.model_dump(mode="json"))
         if memo not in self._done:
-            self._done[memo] = resource.model_copy(update={"pinned": self._pinned(resource, item.where())})
+            pinned = self._pinned(resource, item.where())
+            stated = resource.from_hub() if pinned.place == "hub" else resource
+            self._done[memo] = stated.model_copy(update={"pinned": pinned})
         return self._done[memo]
 
     def _pinned(self, resource: Resource, where: str) -> Pinned:
@@ -472,4 +466,3 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _show(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 20 else text[:12] + "…"
-

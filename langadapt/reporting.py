@@ -84,5 +84,3 @@ class ConsoleLog:
                 shown, rate = now, done / (now - start)
                 left = f" of {total:,}, {max(total - first - done, 0) / rate:.0f} s left" if total else ""
                 self.console.print(f"  {what}: {first + done:,}{left}, {rate:.1f}/s  {self._note}", markup=False)
-
-

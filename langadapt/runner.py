@@ -157,7 +157,7 @@ class Runner:
     def _needed(self) -> set[str]:
         """Stages to run: what a result needs and the store lacks, upstream only as far as it is missing."""
         needed: set[str] = set()
-        todo = [stage for stage in self.plan.sinks()]
+        todo = list(self.plan.sinks())
         while todo:
             stage = todo.pop()
             if stage.name in needed or self.store.has(stage.key):
@@ -289,7 +289,10 @@ class Runner:
             for stage in self.plan.stages
             for resource in stage.resources()
         }
-        write_json(self.run_dir / "lock.json", {"title": self.plan.title, "seed": self.plan.seed, "versions": versions(), "sources": sources, "stages": stages})
+        write_json(
+            self.run_dir / "lock.json",
+            {"title": self.plan.title, "seed": self.plan.seed, "versions": versions(), "sources": sources, "stages": stages},
+        )
         self.store.add_root(self.run_dir, [stage.key for stage in self.plan.stages])
 
     def _publish(self) -> None:
@@ -355,7 +358,7 @@ def _component_in(stage: PlannedStage, frames: traceback.StackSummary) -> Compon
             if component is None or type(component).__module__.startswith("langadapt."):
                 continue
             if getattr(sys.modules.get(type(component).__module__), "__file__", None) in files:
-                return component
+                return component  # type: ignore[no-any-return]
     return None
 
 
@@ -366,4 +369,3 @@ def versions() -> dict[str, str]:
     names = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
     loaded = {name: str(sys.modules[name].__version__) for name in names if name in sys.modules}
     return {"langadapt": __version__, **loaded}
-

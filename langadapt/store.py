@@ -26,6 +26,7 @@ from typing import Any
 from langadapt.artifacts.files import RECORD, damage, digests, read_json, stable_hash, write_json
 from langadapt.errors import StoreError
 
+
 def default_root() -> Path:
     """``$LANGADAPT_STORE``, else ``~/.cache/langadapt/store``."""
     given = os.environ.get("LANGADAPT_STORE")
@@ -110,7 +111,8 @@ class Store:
 
     def record(self, key: str) -> dict[str, Any]:
         """What ``artifact.json`` of a finished artifact says."""
-        return read_json(self.path(key) / RECORD)
+        found: dict[str, Any] = read_json(self.path(key) / RECORD)
+        return found
 
     def keys(self) -> list[str]:
         """Keys of all finished artifacts."""
@@ -155,10 +157,6 @@ class Store:
                     path.rename(doomed)
                     shutil.rmtree(doomed)
         return removed
-
-
-
-
 
 
 def disk_error(error: OSError, what: str) -> StoreError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.errors import ModelError
 from langadapt.modeling.encoder import EncoderModule, EncoderSettings
-from langadapt.modeling.loading import load_model, load_tokenizer
+from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -40,8 +40,7 @@ def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
 
 def save(encoder: LoadedEncoder, folder: Path) -> None:
     """Write checkpoint, tokenizer and settings; equal weights give equal bytes."""
-    encoder.model.save_pretrained(str(folder), safe_serialization=True)
-    encoder.tokenizer.save_pretrained(str(folder))
+    save_checkpoint(encoder.model, encoder.tokenizer, folder)
     save_settings(encoder, folder)
 
 
@@ -52,7 +51,9 @@ def save_settings(encoder: LoadedEncoder, folder: Path) -> None:
     if encoder.transforms:
         from safetensors.torch import save_file
 
-        tensors = {f"{i}.{name}": value for i, pair in enumerate(encoder.transforms) for name, value in zip(("weight", "bias"), pair, strict=True)}
+        tensors = {
+            f"{i}.{name}": value for i, pair in enumerate(encoder.transforms) for name, value in zip(("weight", "bias"), pair, strict=True)
+        }
         save_file(tensors, str(folder / TRANSFORMS))
 
 

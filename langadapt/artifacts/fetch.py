@@ -116,6 +116,5 @@ def hub_error(name: str, hub_id: str, error: Exception) -> DataError:
         )
     return DataError(
         f"resource '{name}': cannot reach the Hub for '{hub_id}' ({kind})",
-        hint=f"Check the network, or give local files with --resource {name}=PATH"
-        + (" (or --base PATH)." if name == "encoder" else "."),
+        hint=f"Check the network, or give local files with --resource {name}=PATH" + (" (or --base PATH)." if name == "encoder" else "."),
     )

@@ -78,6 +78,4 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"cannot be read: {error}", where=str(path), hint="Delete the folder it stands in and build again."
-        ) from error
+        raise StoreError(f"cannot be read: {error}", where=str(path), hint="Delete the folder it stands in and build again.") from error

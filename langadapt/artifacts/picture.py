@@ -40,7 +40,8 @@ def _bar(score: dict[str, Any], x: int, y: int, size: int, width: int, colour: s
     parts = [f"<rect x='{x}' y='{y}' width='{value * scale:.1f}' height='{size - 3}' fill='{colour}'/>"]
     if score["low"] is not None:
         low, high, middle = x + max(0.0, score["low"]) * scale, x + score["high"] * scale, y + (size - 3) / 2
-        parts.append(f"<path d='M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {y + 2}V{y + size - 5}M{high:.1f} {y + 2}V{y + size - 5}' stroke='#222' fill='none'/>")
+        whisker = f"M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {y + 2}V{y + size - 5}M{high:.1f} {y + 2}V{y + size - 5}"
+        parts.append(f"<path d='{whisker}' stroke='#222' fill='none'/>")
     parts.append(f"<text x='{x + max(value, score['high'] or 0) * scale + 6:.0f}' y='{y + size - 5}' {_STYLE}>{score['value']:.1f}</text>")
     return parts
 
@@ -61,7 +62,9 @@ def loss_curves(curves: dict[str, list[tuple[float, float]]], x_label: str = "st
         )
         colour = COLOURS[i % len(COLOURS)]
         parts.append(f"<polyline points='{path}' stroke='{colour}' fill='none' stroke-width='1.5'/>")
-        parts.append(f"<text x='{width - 190}' y='{26 + 16 * i}' font-family='sans-serif' font-size='12' fill='{colour}'>{escape(name)}</text>")
+        parts.append(
+            f"<text x='{width - 190}' y='{26 + 16 * i}' font-family='sans-serif' font-size='12' fill='{colour}'>{escape(name)}</text>"
+        )
     for value, y in ((y_max, 18), (y_min, height - bottom - 2)):
         parts.append(f"<text x='6' y='{y}' {_STYLE}>{value:.3g}</text>")
     parts.append(f"<text x='{width / 2:.0f}' y='{height - 12}' {_STYLE}>{escape(x_label)} (0 to {x_max:g})</text>")

@@ -144,7 +144,9 @@ def _intended(facts: dict[str, Any]) -> str:
 def _usage(facts: dict[str, Any]) -> str:
     normal = facts["normalizer"]
     note = (
-        f"\nTexts were normalised with `{normal['use']}` (version {normal['version']}); its rules are part of `tokenizer.json`.\n" if normal else ""
+        f"\nTexts were normalised with `{normal['use']}` (version {normal['version']}); its rules are part of `tokenizer.json`.\n"
+        if normal
+        else ""
     )
     prompt = f"\nEvery text is prefixed with `{facts['prompt']}` (the default prompt).\n" if facts["prompt"] else ""
     return (
@@ -159,7 +161,8 @@ def _scores(scores: score_tables.Scores) -> str:
     if not scores:
         return ""
     table = "\n".join(score_tables.markdown(scores))
-    return f"## Scores\n\nValues ×100 with 95 % bootstrap intervals; the steps of the build side by side.\n\n{table}\n\n![scores](scores.svg)\n"
+    note = "Values ×100 with 95 % bootstrap intervals; the steps of the build side by side."
+    return f"## Scores\n\n{note}\n\n{table}\n\n![scores](scores.svg)\n"
 
 
 def _making(facts: dict[str, Any]) -> str:

@@ -92,9 +92,7 @@ def _separated(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
             header = [name.strip() for name in record]
             continue
         if len(record) != len(header):
-            raise DataError(
-                f"{len(record)} fields where the header has {len(header)} ({', '.join(header)})", where=f"{path}:{number}"
-            )
+            raise DataError(f"{len(record)} fields where the header has {len(header)} ({', '.join(header)})", where=f"{path}:{number}")
         yield f"{path}:{number}", dict(zip(header, record, strict=True))
 
 

@@ -19,7 +19,7 @@ from langadapt.cli.options import make_request, request_options
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @click.option("--quiet", is_flag=True, help="Say nothing but warnings and the result.")
 @click.pass_context
-def command(ctx: click.Context, processes: int, device: str, quiet: bool, as_json: bool, **values: Any) -> None:
+def command(ctx: click.Context, /, processes: int, device: str, quiet: bool, as_json: bool, **values: Any) -> None:
     """Run recipes for a language and leave a release.
 
     A build that was stopped goes on where it was; one that is done does nothing and says so.

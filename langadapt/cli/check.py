@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 @click.command("check")
@@ -22,7 +27,7 @@ def command(ctx: click.Context, files: tuple[str, ...]) -> None:
     from langadapt.runner import setup
 
     registry, catalog = setup(ctx.obj["plugins"])
-    models = {"language": LanguageManifest, "domain": DomainManifest, "recipe": RecipeManifest}
+    models: dict[str, type[BaseModel]] = {"language": LanguageManifest, "domain": DomainManifest, "recipe": RecipeManifest}
     paths = list(files) or [str(path) for sort in SORTS for path in catalog.files[sort].values()]
     problems: list[LangadaptError] = []
     for path in paths:

@@ -23,10 +23,16 @@ def request_options(function: F) -> F:
             click.option("--recipe", "recipes", multiple=True, metavar="NAME|FILE.yaml", help="Recipe; several are chained."),
             click.option("--base", metavar="PATH|HUB_ID", help="Start from this encoder."),
             click.option("--resource", "resources", multiple=True, metavar="NAME=PATH", help="Use these files for a resource."),
-            click.option("--sources", type=click.Choice(["starter", "hub"]), help="Where resources come from. [default: starter if there is one]"),
-            click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a manifest value: stages.NAME.OPTION=…, lang.KEY=…"),
+            click.option(
+                "--sources", type=click.Choice(["starter", "hub"]), help="Where resources come from. [default: starter if there is one]"
+            ),
+            click.option(
+                "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a manifest value: stages.NAME.OPTION=…, lang.KEY=…"
+            ),
             click.option("--seed", type=int, default=42, show_default=True, help="The one seed of the plan."),
-            click.option("--store", type=click.Path(path_type=Path), help="Artifact store. [default: $LANGADAPT_STORE or ~/.cache/langadapt/store]"),
+            click.option(
+                "--store", type=click.Path(path_type=Path), help="Artifact store. [default: $LANGADAPT_STORE or ~/.cache/langadapt/store]"
+            ),
             click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/<lang>-<recipe>]"),
             click.option("--json", "as_json", is_flag=True, help="Print JSON for machines."),
         ]

@@ -14,7 +14,7 @@ from langadapt.cli.options import make_request, request_options
 @click.command("plan")
 @request_options
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, **values: Any) -> None:
+def command(ctx: click.Context, /, as_json: bool, **values: Any) -> None:
     """Show what a build would do, and why: each stage, in the store or not, and what changed since the last build.
 
     Nothing is written.

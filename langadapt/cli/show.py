@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 @click.command("show")
@@ -65,4 +68,5 @@ def _check(sort: str, document: Any) -> None:
     from langadapt.manifests.language import DomainManifest, LanguageManifest
     from langadapt.manifests.recipe import RecipeManifest
 
-    parse_manifest({"language": LanguageManifest, "domain": DomainManifest, "recipe": RecipeManifest}[sort], document)
+    models: dict[str, type[BaseModel]] = {"language": LanguageManifest, "domain": DomainManifest, "recipe": RecipeManifest}
+    parse_manifest(models[sort], document)

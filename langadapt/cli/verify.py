@@ -23,8 +23,9 @@ def command(release: Path | None, store: Path | None, as_json: bool) -> None:
         checked = str(release)
     else:
         opened = Store(store or default_root())
-        damaged = [(str(opened.path(d.key) / d.file), d.what) for key in opened.keys() for d in opened.verify(key)]
-        checked = f"{len(opened.keys())} artifacts in {opened.root}"
+        keys = opened.keys()
+        damaged = [(str(opened.path(d.key) / d.file), d.what) for key in keys for d in opened.verify(key)]
+        checked = f"{len(keys)} artifacts in {opened.root}"
     if as_json:
         click.echo(json.dumps({"checked": checked, "damaged": [{"file": f, "what": w} for f, w in damaged]}, indent=2))
     hint = "Do not use it: fetch or build it again." if release else "Delete the artifact's folder and build again."

@@ -22,6 +22,12 @@ class HubSource(_Strict):
     revision: str = "main"
     files: list[str] = []
     """Data files inside a dataset repository (glob patterns); a checkpoint needs none."""
+    licence: str | None = None
+    origin: str | None = None
+    note: str | None = None
+    labels: dict[str, str] | None = None
+    score_range: tuple[float, float] | None = None
+    """What differs from the resource's own statement when it comes from here."""
 
 
 class PathSource(_Strict):
@@ -70,6 +76,12 @@ class Resource(_Strict):
     """Text an encoder expects before every sentence (e5's ``query: ``)."""
     pinned: Any = Field(default=None, exclude=True)
     """The chosen source (:class:`langadapt.registry.sources.Pinned`), set when a plan is compiled."""
+
+    def from_hub(self) -> Resource:
+        """This resource with what its Hub source states differently."""
+        assert self.sources.hub is not None
+        stated = self.sources.hub.model_dump(include={"licence", "origin", "note", "labels", "score_range"}, exclude_none=True)
+        return self.model_copy(update={"note": "", "origin": self.sources.hub.id, **stated})
 
     def identity(self) -> dict[str, Any]:
         """What of a resource can change a result: the pinned content and how it is read."""

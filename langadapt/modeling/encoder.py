@@ -77,7 +77,7 @@ class EncoderModule(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return next(iter(self.model.parameters())).device  # type: ignore[no-any-return]
 
     def pad(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and mask, both (B, T) int64, padded on the right."""

@@ -57,6 +57,10 @@ def set_output_bias(model: PreTrainedModel, bias: torch.Tensor) -> None:
     decoder = model.get_output_embeddings()
     if decoder is not None and getattr(decoder, "bias", None) is not None:
         decoder.bias = parameter
-    for owner in (getattr(getattr(model, "cls", None), "predictions", None), getattr(model, "lm_head", None), getattr(model, "predictions", None)):
+    for owner in (
+        getattr(getattr(model, "cls", None), "predictions", None),
+        getattr(model, "lm_head", None),
+        getattr(model, "predictions", None),
+    ):
         if owner is not None and isinstance(getattr(owner, "bias", None), torch.nn.Parameter):
             owner.bias = parameter

@@ -26,9 +26,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
     names = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.json")
     if not any((folder / name).is_file() for name in names):
-        raise ModelError(
-            "the checkpoint has no tokenizer", where=str(folder), hint=f"Put one of {', '.join(names)} beside the weights."
-        )
+        raise ModelError("the checkpoint has no tokenizer", where=str(folder), hint=f"Put one of {', '.join(names)} beside the weights.")
     options: dict[str, Any] = {}
     if _warns_of_mistral(folder):
         options["fix_mistral_regex"] = False  # following that warning's advice would break the pre-tokenizer
@@ -93,7 +91,7 @@ HEAD_PREFIXES = ("cls.", "lm_head.", "head.", "decoder.", "vocab_", "predictions
 """Weights that a sentence encoder's checkpoint may lack: heads are trained anew."""
 
 
-def _without_pooling_layer(family: Any, folder: Path, options: dict[str, Any]) -> tuple[Any, Any]:
+def _without_pooling_layer(family: Any, folder: Path, options: dict[str, Any]) -> Any:
     """Load with ``add_pooling_layer=False`` where the architecture knows it: the layer is unused and untrained."""
     try:
         return family.from_pretrained(str(folder), add_pooling_layer=False, output_loading_info=True, **options)
@@ -149,6 +147,27 @@ def check_safetensors(file: Path) -> None:
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}"
+
+
+def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write weights, config and tokenizer so that transformers 4.57 and 5 both load them."""
+    model.save_pretrained(str(folder))
+    save_tokenizer(tokenizer, folder)
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write a tokenizer under a class name that transformers 4.57 knows too.
+
+    Version 5 writes ``TokenizersBackend``, and rebuilds classes such as XLM-R's from their pieces alone, losing the normalizer;
+    the generic fast class reads ``tokenizer.json`` as it is.
+    """
+    tokenizer.save_pretrained(str(folder))
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    for key in ("is_local", "local_files_only", "name_or_path"):  # where it was loaded from is nobody's business
+        config.pop(key, None)
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
 class _quiet:

@@ -16,19 +16,17 @@ from torch import nn
 
 from langadapt.errors import ModelError
 from langadapt.modeling.heads import output_layer, set_output_bias
+from langadapt.modeling.vocab import Mixture, Vocab
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from langadapt.registry.kinds import Mixture, Vocab
 
 SPECIAL_ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 
 
 def vocab_of(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel | None = None) -> Vocab:
     """A tokenizer (and the input rows of a model) as vocab-inits see them."""
-    from langadapt.registry.kinds import Vocab
-
     size = len(tokenizer)
     tokens = [token if token is not None else "" for token in tokenizer.convert_ids_to_tokens(list(range(size)))]
     special = {role: getattr(tokenizer, f"{role}_token_id") for role in SPECIAL_ROLES}
@@ -83,9 +81,12 @@ def apply_mixture(
         raise ModelError(f"the vocab-init proposes {weights.shape} weights for {size_new} new and {size_old} old tokens")
     uncovered = np.flatnonzero((np.diff(weights.indptr) == 0) & ~np.isin(np.arange(size_new), list(mixture.rows)))
     if len(uncovered):
-        raise ModelError(f"the vocab-init leaves {len(uncovered)} tokens without a row, first '{new.convert_ids_to_tokens(int(uncovered[0]))}'")
+        raise ModelError(
+            f"the vocab-init leaves {len(uncovered)} tokens without a row, first '{new.convert_ids_to_tokens(int(uncovered[0]))}'"
+        )
     embeddings: Any = model.get_input_embeddings()
-    decoder, bias = output_layer(model)
+    found, bias = output_layer(model)
+    decoder: Any = found
     tied = decoder is not None and decoder.weight is embeddings.weight
     rows = _mixed(embeddings.weight, mixture, size_old)
     outputs = _mixed(decoder.weight, mixture, size_old) if decoder is not None and not tied else None

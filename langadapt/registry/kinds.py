@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from langadapt.modeling.vocab import Mixture, Vocab
 from langadapt.registry.component import Context
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from datasets import Dataset
-    from scipy.sparse import csr_array
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -39,38 +39,6 @@ class Translation:
 
     text: str
     score: float | None = None
-
-
-@dataclass(frozen=True)
-class Vocab:
-    """A vocabulary as vocab-inits see it.
-
-    Args:
-        tokens: piece strings by id, (V,).
-        tokenizer: the tokenizer itself, to segment text with.
-        special: ids of the special tokens by role (``pad``, ``unk``, ``mask``, …).
-        rows: input embeddings, (V, d) float32, or None for a vocabulary that has none yet.
-    """
-
-    tokens: list[str]
-    tokenizer: PreTrainedTokenizerFast
-    special: dict[str, int]
-    rows: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """How new embedding rows come from old ones: ``new = weights @ old``, then `rows` set outright.
-
-    Args:
-        weights: (V_new, V_old) sparse; a row of zeros must have an entry in `rows`.
-        rows: new id → row of shape (d,), for rows that are no mixture.
-        provenance: (V_new,) one word per new token: ``copied``, ``mean``, ``random``, …
-    """
-
-    weights: csr_array
-    provenance: list[str]
-    rows: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -151,9 +119,7 @@ class Selector(Protocol):
 class TokenizerTrainer(Protocol):
     """kind ``tokenizer``: trains, extends or prunes a tokenizer."""
 
-    def train(
-        self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context
-    ) -> PreTrainedTokenizerFast:
+    def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
         """A fast tokenizer with special tokens and post-processing in place."""
 
 
@@ -231,9 +197,7 @@ class Evaluator(Protocol):
 class Exporter(Protocol):
     """kind ``exporter``: writes one loadable form of an encoder into the release."""
 
-    def export(
-        self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path
-    ) -> None:
+    def export(self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path) -> None:
         """Write files into `folder`; must not write README.md, scores.json or provenance.json."""
 
 
@@ -255,6 +219,8 @@ class Kind:
     methods: tuple[str, ...]
 
 
+__all__ = ["KINDS", "Batch", "Document", "Loss", "Mixture", "Score", "Translation", "Vocab"]
+
 KINDS: dict[str, Kind] = {
     "corpus": Kind(CorpusReader, ("documents",)),
     "normalizer": Kind(Normalizer, ("normalize", "fast")),
@@ -272,4 +238,3 @@ KINDS: dict[str, Kind] = {
     "exporter": Kind(Exporter, ("export",)),
     "source": Kind(Source, ("fingerprint", "fetch")),
 }
-

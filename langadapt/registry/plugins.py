@@ -90,9 +90,7 @@ def _wanted(environ: dict[str, str]) -> Iterable[importlib.metadata.EntryPoint]:
     known = {entry.name for entry in entries}
     for name in names:
         if name not in known:
-            raise RegistryError(
-                f"LANGADAPT_PLUGINS names '{name}', which is not installed", hint=did_you_mean(name, known)
-            )
+            raise RegistryError(f"LANGADAPT_PLUGINS names '{name}', which is not installed", hint=did_you_mean(name, known))
     return [entry for entry in entries if entry.name in names]
 
 

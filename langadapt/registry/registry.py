@@ -74,11 +74,10 @@ class Registry:
             raise RegistryError(f"there is no {kind} '{name}'", where=where, hint=self._hint(kind, name))
         module, _, attribute = item.ref.target.partition(":")
         try:
-            found = getattr(importlib.import_module(module), attribute)
+            found: type[Component] = getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise RegistryError(
-                f"the {kind} '{name}' of plugin '{item.plugin}' cannot be imported from {item.ref.target}: "
-                f"{type(error).__name__}: {error}",
+                f"the {kind} '{name}' of plugin '{item.plugin}' cannot be imported from {item.ref.target}: {type(error).__name__}: {error}",
                 where=where,
                 hint="Run 'langadapt doctor' to see what is installed.",
             ) from error
@@ -97,9 +96,7 @@ class Registry:
         missing = [method for method in KINDS[ref.kind].methods if not callable(getattr(found, method, None))]
         if (getattr(found, "kind", None), getattr(found, "name", None)) != (ref.kind, ref.name) or missing:
             wrong = f"lacks {', '.join(missing)}" if missing else f"calls itself {found.kind} '{found.name}'"
-            raise RegistryError(
-                f"{ref.target} is listed by plugin '{item.plugin}' as {ref.kind} '{ref.name}' but {wrong}", where=where
-            )
+            raise RegistryError(f"{ref.target} is listed by plugin '{item.plugin}' as {ref.kind} '{ref.name}' but {wrong}", where=where)
 
     def build(self, kind: str, slot: str | dict[str, Any], where: str | None = None) -> Component:
         """A component from a recipe's slot: a name, or ``{use: NAME, …options}``.

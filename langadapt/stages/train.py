@@ -27,7 +27,7 @@ HISTORY = "training.json"
 def run(job: Job) -> dict[str, Any]:
     stage, objective, ctx = job.stage, job.slot("objective"), job.ctx
     torch.manual_seed(ctx.seed_for("weights"))
-    loaded = job.encoder("encoder", mlm_head=True if objective.needs_mlm_head else False)
+    loaded = job.encoder("encoder", mlm_head=bool(objective.needs_mlm_head))
     if job.slot("pooler") is not None:
         loaded.settings = loaded.settings.with_(pooler=slot_of(job.slot("pooler")))
     if stage.dropout is not None:
@@ -43,7 +43,9 @@ def run(job: Job) -> dict[str, Any]:
         raise DataError(f"{len(rows)} training rows are too few", where=job.planned.where)
     settings = make_settings(stage, len(rows))
     trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-    ctx.log.info(f"{len(rows):,} rows, {settings.steps:,} steps of {stage.batch_size}, {trained / 1e6:.1f} M weights train, {stage.precision}")
+    ctx.log.info(
+        f"{len(rows):,} rows, {settings.steps:,} steps of {stage.batch_size}, {trained / 1e6:.1f} M weights train, {stage.precision}"
+    )
     validate = _validator(job, loaded, encoder, objective, head, held)
     history = train(encoder, head, objective, rows, loaded.tokenizer, job.slot("schedule"), settings, validate, ctx)
     loaded.model.to("cpu")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from langadapt.artifacts import dataset
-from langadapt.modeling.loading import load_tokenizer
+from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.stages.job import Job
 
 
@@ -19,7 +19,7 @@ def run(job: Job) -> dict[str, Any]:
 
     base = load_tokenizer(job.need("encoder")) if job.one("encoder") else None
     tokenizer = job.slot("tokenizer").train(texts(), base, job.ctx)
-    tokenizer.save_pretrained(str(job.folder))
+    save_tokenizer(tokenizer, job.folder)
     before = f" (base: {len(base):,})" if base is not None else ""
     job.ctx.log.info(f"{len(tokenizer):,} tokens{before}")
     return {"type": "Tokenizer", "tokens": len(tokenizer)}

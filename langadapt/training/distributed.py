@@ -28,7 +28,7 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     dist.all_gather(counts, count)
     most = int(max(int(c) for c in counts))
     padded = torch.nn.functional.pad(rows, (0, 0, 0, most - rows.shape[0]))
-    parts = all_gather(padded.contiguous())
+    parts = all_gather(padded.contiguous())  # type: ignore[no-untyped-call]
     return torch.cat([part[: int(c)] for part, c in zip(parts, counts, strict=True)])
 
 

@@ -232,7 +232,7 @@ class _Run:
     def _accumulating(self, last: bool) -> contextlib.AbstractContextManager[Any]:
         if last or self.world == 1:
             return contextlib.nullcontext()
-        return self.accelerator.no_sync(self.wrapped)
+        return self.accelerator.no_sync(self.wrapped)  # type: ignore[no-any-return]
 
     def _micro(self, rows: list[Row]) -> Iterator[list[Row]]:
         """Rows cut by tokens for a separable objective; all of them, once, for any other."""
@@ -298,7 +298,8 @@ def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
     Raises:
         StageFailed: nothing is trainable.
     """
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for parameter in module.parameters():
         if parameter.requires_grad:
             (decayed if parameter.ndim >= 2 else plain).append(parameter)

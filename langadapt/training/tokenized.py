@@ -54,9 +54,7 @@ class TokenizedRows:
         return len(self.rows)
 
     @classmethod
-    def of(
-        cls, data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int, long_texts: str, prompt: str = ""
-    ) -> TokenizedRows:
+    def of(cls, data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int, long_texts: str, prompt: str = "") -> TokenizedRows:
         """Tokenise every text column; ``split`` cuts a long text into several rows, ``truncate`` keeps its start."""
         names = text_columns(data)
         columns: dict[str, list[Any]] = {name: list(data[name]) for name in data.column_names}

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from langadapt_starter import e5
 
 # Three per language: a sentence, its paraphrase, and one about something else.

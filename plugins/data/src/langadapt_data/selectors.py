@@ -100,4 +100,6 @@ def script_pattern(scripts: list[str]) -> Any:
     try:
         return regex.compile("[" + "".join(rf"\p{{Script={code}}}" for code in scripts) + r"]")
     except regex.error as error:
-        raise RegistryError(f"unknown script among {', '.join(scripts)}: {error}", hint="Use ISO 15924 codes such as Deva, Latn.") from error
+        raise RegistryError(
+            f"unknown script among {', '.join(scripts)}: {error}", hint="Use ISO 15924 codes such as Deva, Latn."
+        ) from error

@@ -9,9 +9,7 @@ import numpy as np
 SAMPLES = 1000
 
 
-def interval(
-    statistic: Callable[[np.ndarray], float], n: int, rng: np.random.Generator, samples: int = SAMPLES
-) -> tuple[float, float]:
+def interval(statistic: Callable[[np.ndarray], float], n: int, rng: np.random.Generator, samples: int = SAMPLES) -> tuple[float, float]:
     """95 % percentile interval of a statistic over n items.
 
     Args:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langadapt.errors import ModelError
+from langadapt.modeling.loading import save_checkpoint
 from langadapt.registry.component import Component
 
 if TYPE_CHECKING:
@@ -24,12 +25,9 @@ class Transformers(Component):
     kind: ClassVar[str] = "exporter"
     name: ClassVar[str] = "transformers"
 
-    def export(
-        self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path
-    ) -> None:
-        encoder.model.save_pretrained(str(folder), safe_serialization=True)
+    def export(self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path) -> None:
         tokenizer.model_max_length = settings.max_length
-        tokenizer.save_pretrained(str(folder))
+        save_checkpoint(encoder.model, tokenizer, folder)
 
 
 class SentenceTransformers(Transformers):
@@ -40,9 +38,7 @@ class SentenceTransformers(Transformers):
 
     name: ClassVar[str] = "sentence-transformers"
 
-    def export(
-        self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path
-    ) -> None:
+    def export(self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path) -> None:
         super().export(encoder, tokenizer, settings, folder)
         pooling = getattr(encoder.pooler, "sentence_transformers", None)
         if pooling is None:

@@ -11,5 +11,7 @@ from langadapt import ComponentRef, hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("exporter", "transformers", "langadapt_exporters.checkpoint:Transformers", "a plain transformers checkpoint"),
-        ComponentRef("exporter", "sentence-transformers", "langadapt_exporters.checkpoint:SentenceTransformers", "a sentence-transformers folder"),
+        ComponentRef(
+            "exporter", "sentence-transformers", "langadapt_exporters.checkpoint:SentenceTransformers", "a sentence-transformers folder"
+        ),
     ]

@@ -64,9 +64,7 @@ class MaskedLanguageModel(Component):
         starts = ends - lengths
         sequences = [masked[a:b].tolist() for a, b in zip(starts, ends, strict=True)]
         bounds = np.searchsorted(chosen, ends)
-        positions = [
-            (chosen[low:high] - start).tolist() for low, high, start in zip(np.r_[0, bounds[:-1]], bounds, starts, strict=True)
-        ]
+        positions = [(chosen[low:high] - start).tolist() for low, high, start in zip(np.r_[0, bounds[:-1]], bounds, starts, strict=True)]
         return Batch(sequences, len(labels), {"positions": positions, "labels": labels})
 
     def loss(self, encoder: EncoderModule, head: Any, batch: Batch, step: int) -> Loss:

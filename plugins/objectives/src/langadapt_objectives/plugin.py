@@ -11,7 +11,12 @@ from langadapt import ComponentRef, hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("objective", "mlm", "langadapt_objectives.mlm:MaskedLanguageModel", "masked language modelling with dynamic masking"),
-        ComponentRef("objective", "multiple-negatives", "langadapt_objectives.contrastive:MultipleNegatives", "in-batch negatives with hard negatives from contradictions"),
+        ComponentRef(
+            "objective",
+            "multiple-negatives",
+            "langadapt_objectives.contrastive:MultipleNegatives",
+            "in-batch negatives with hard negatives from contradictions",
+        ),
         ComponentRef("objective", "nli-softmax", "langadapt_objectives.nli:NliSoftmax", "three-way classification of sentence pairs"),
         ComponentRef("objective", "cosine-sts", "langadapt_objectives.sts:CosineSts", "regression of cosine similarity on scores"),
         ComponentRef("transform", "whitening", "langadapt_objectives.whitening:Whitening", "whitened vectors, fewer dimensions if asked"),

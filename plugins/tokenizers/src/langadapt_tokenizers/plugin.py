@@ -12,5 +12,7 @@ def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("tokenizer", "wordpiece", "langadapt_tokenizers.trained:WordPiece", "WordPiece from scratch"),
         ComponentRef("tokenizer", "unigram", "langadapt_tokenizers.trained:Unigram", "Unigram language model from scratch"),
-        ComponentRef("tokenizer", "prune", "langadapt_tokenizers.prune:Prune", "the base's tokenizer without the pieces a language never uses"),
+        ComponentRef(
+            "tokenizer", "prune", "langadapt_tokenizers.prune:Prune", "the base's tokenizer without the pieces a language never uses"
+        ),
     ]

@@ -57,7 +57,9 @@ class Prune(Component):
 
     def _kept(self, state: dict[str, Any], base: PreTrainedTokenizerFast, counts: Counter[int]) -> set[int]:
         """Ids that stay."""
-        native = regex.compile("^▁?(##)?[" + "".join(rf"\p{{Script={code}}}" for code in self.scripts) + r"\p{M}]*$") if self.scripts else None
+        native = (
+            regex.compile("^▁?(##)?[" + "".join(rf"\p{{Script={code}}}" for code in self.scripts) + r"\p{M}]*$") if self.scripts else None
+        )
         plain = set(string.ascii_letters + string.digits + string.punctuation + "▁ \u200c\u200d।॥")
         special = set(base.all_special_ids) | {item["id"] for item in state["added_tokens"]}
         kept = set(special)
@@ -114,7 +116,7 @@ def _rebuilt(base: PreTrainedTokenizerFast, state: dict[str, Any], kept: set[int
     elif model["type"] in ("WordPiece", "BPE"):
         model["vocab"] = {token: order[i] for token, i in model["vocab"].items() if i in kept}
         if model["type"] == "BPE":
-            model["merges"] = [m for m in model["merges"] if set((*_pair(m), "".join(_pair(m)))) <= model["vocab"].keys()]
+            model["merges"] = [m for m in model["merges"] if {*_pair(m), "".join(_pair(m))} <= model["vocab"].keys()]
     else:
         raise ModelError(f"a {model['type']} tokenizer cannot be pruned")
     for item in state["added_tokens"]:

