@@ -85,7 +85,9 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def run(tmp_path: Path) -> Run:
     """Run the real ``langadapt`` command in an empty folder with a store of its own."""
 
-    def command(*arguments: str | Path, env: dict[str, str] | None = None, stdin: str | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def command(
+        *arguments: str | Path, env: dict[str, str] | None = None, stdin: str | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "LANGADAPT_STORE": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1", **(env or {})}
         return subprocess.run(
             [sys.executable, "-m", "langadapt", *map(str, arguments)],

@@ -120,7 +120,10 @@ class TokenizerTrainer(Protocol):
     """kind ``tokenizer``: trains, extends or prunes a tokenizer."""
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
-        """A fast tokenizer with special tokens and post-processing in place."""
+        """A fast tokenizer with special tokens and post-processing in place; the same bytes for the same texts.
+
+        `texts` can be walked more than once.
+        """
 
 
 class VocabInit(Protocol):

@@ -1,10 +1,14 @@
-"""Tokenizers trained from scratch on a corpus."""
+"""Tokenizers trained from scratch on a corpus, the same bytes for the same text."""
 
 from __future__ import annotations
 
+import io
+import string
+import unicodedata
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import sentencepiece
 from pydantic import Field
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -18,7 +22,7 @@ VocabSize = Annotated[int, Field(ge=100, le=1_000_000)]
 
 
 class WordPiece(Component):
-    """WordPiece: merges pairs by likelihood gain, continues words with ``##`` (Schuster & Nakajima 2012; Devlin et al. 2019).
+    """WordPiece: merges the most frequent pairs, continues words with ``##`` (Schuster & Nakajima 2012; Devlin et al. 2019).
 
     Accents and vowel signs are never stripped and letters are lower-cased only on request: stripping marks destroys Indic
     scripts.
@@ -33,59 +37,116 @@ class WordPiece(Component):
     max_length: int = 512
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=200))  # type: ignore[call-arg]
-        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if self.lowercase else [])]
-        tokenizer.normalizer = normalizers.Sequence(steps)  # type: ignore[assignment]
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[assignment]
-        tokenizer.decoder = decoders.WordPiece()  # type: ignore[assignment]
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        characters = _characters(texts, self.lowercase)
+        ctx.log.info(f"training WordPiece ({len(characters)} characters)")
+        # The trainer numbers ##-pieces in the order of a randomly seeded hash map, and ties between merges go by number: two runs
+        # would differ.  Given up front in a fixed order, as special tokens of a throwaway tokenizer, they do not.
+        draft = self._empty(models.WordPiece(unk_token="[UNK]"))
         trainer = trainers.WordPieceTrainer(
-            vocab_size=self.vocab_size, min_frequency=self.min_frequency, special_tokens=special, show_progress=False
+            vocab_size=self.vocab_size,
+            min_frequency=self.min_frequency,
+            special_tokens=[*special, *(f"##{c}" for c in characters if c not in string.punctuation)],
+            initial_alphabet=characters,
+            limit_alphabet=len(characters),
+            show_progress=False,
         )
-        _train(tokenizer, texts, trainer, ctx)
+        draft.train_from_iterator(texts, trainer)
+        vocab = draft.get_vocab(with_added_tokens=False) | {token: draft.token_to_id(token) for token in trainer_tokens(draft)}
+        tokenizer = self._empty(models.WordPiece(vocab=vocab, unk_token="[UNK]", max_input_chars_per_word=200))
+        tokenizer.add_special_tokens(special)
+        tokenizer.decoder = decoders.WordPiece()
         cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-        tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
         )
         names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
         return _wrapped(tokenizer, names, self.max_length)
 
+    def _empty(self, model: models.WordPiece) -> Tokenizer:
+        tokenizer = Tokenizer(model)
+        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if self.lowercase else [])]
+        tokenizer.normalizer = normalizers.Sequence(steps)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        return tokenizer
+
+
+def trainer_tokens(tokenizer: Tokenizer) -> list[str]:
+    """Tokens that a trainer was given as special, in order of their ids."""
+    added = tokenizer.get_added_tokens_decoder()
+    return [added[i].content for i in sorted(added)]
+
+
+def _characters(texts: Iterable[str], lowercase: bool) -> list[str]:
+    """Every character of the corpus that can be part of a token, sorted."""
+    found: set[str] = set()
+    for text in texts:
+        found.update(unicodedata.normalize("NFC", text.lower() if lowercase else text))
+    kept = sorted(c for c in found if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cs", "Cn"))
+    if not kept:
+        raise DataError("the corpus is empty: there is nothing to train a tokenizer on")
+    return kept
+
 
 class Unigram(Component):
-    """Unigram language model over pieces that carry their preceding space (Kudo 2018, arXiv:1804.10959)."""
+    """Unigram language model over pieces that carry their preceding space (Kudo 2018, arXiv:1804.10959).
+
+    Trained by sentencepiece in one thread, whose result does not depend on the machine's hash seeds.
+    """
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "unigram"
 
     vocab_size: VocabSize = 30_000
     lowercase: bool = False
+    coverage: Annotated[float, Field(gt=0.9, le=1)] = 0.9999
+    """Share of the corpus's characters that pieces must cover; the rarest become unknown."""
     max_length: int = 512
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
-        tokenizer = Tokenizer(models.Unigram())
+        ctx.log.info("training Unigram")
+        special = ["<s>", "<pad>", "</s>", "<unk>"]
+        pieces = self._pieces(texts, len(special) + 1)
+        vocab = [(token, 0.0) for token in special] + pieces + [("<mask>", 0.0)]
+        tokenizer = Tokenizer(models.Unigram(vocab, unk_id=special.index("<unk>"), byte_fallback=False))
         steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if self.lowercase else [])]
-        tokenizer.normalizer = normalizers.Sequence(steps)  # type: ignore[assignment]
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
-            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
-        )
-        tokenizer.decoder = decoders.Metaspace()  # type: ignore[assignment]
-        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        trainer = trainers.UnigramTrainer(vocab_size=self.vocab_size, special_tokens=special, unk_token="<unk>", show_progress=False)
-        _train(tokenizer, texts, trainer, ctx)
+        tokenizer.normalizer = normalizers.Sequence(steps)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+        tokenizer.decoder = decoders.Metaspace()
+        tokenizer.add_special_tokens([*special, "<mask>"])
         start, end = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
-        tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        tokenizer.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", start), ("</s>", end)]
         )
         names = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
         names |= {"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
         return _wrapped(tokenizer, names, self.max_length)
 
-
-def _train(tokenizer: Tokenizer, texts: Iterable[str], trainer: Any, ctx: Context) -> None:
-    ctx.log.info(f"training {type(trainer).__name__.removesuffix('Trainer')}")
-    tokenizer.train_from_iterator(texts, trainer)
-    if tokenizer.get_vocab_size() <= len(trainer.special_tokens):
-        raise DataError("the corpus is too small to train a tokenizer on", hint="Give more text.")
+    def _pieces(self, texts: Iterable[str], reserved: int) -> list[tuple[str, float]]:
+        """(piece, log probability), most probable first."""
+        sentences = (unicodedata.normalize("NFKC", text.lower() if self.lowercase else text) for text in texts)
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=(" ".join(text.split()) for text in sentences if text.strip()),
+                model_writer=model,
+                model_type="unigram",
+                vocab_size=self.vocab_size - reserved + 1,
+                hard_vocab_limit=False,
+                character_coverage=self.coverage,
+                normalization_rule_name="identity",
+                max_sentence_length=1_000_000,
+                num_threads=1,
+                unk_id=0,
+                bos_id=-1,
+                eos_id=-1,
+                pad_id=-1,
+                minloglevel=2,
+            )
+        except (RuntimeError, OSError) as error:
+            raise DataError(f"no tokenizer can be trained on this corpus: {error}", hint="Give more text, or lower vocab_size.") from error
+        trained = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+        return [(trained.id_to_piece(i), trained.get_score(i)) for i in range(1, trained.get_piece_size())]
 
 
 def _wrapped(tokenizer: Tokenizer, names: dict[str, str], max_length: int) -> PreTrainedTokenizerFast:

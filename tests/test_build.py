@@ -1,0 +1,155 @@
+"""Whole builds with the real command: rerun, one change, kills, two processes, chains."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+RECIPE = """
+recipe: small
+summary: Every verb once, in seconds.
+stages:
+  base:    {do: load, source: $lang.encoder, pooler: mean, max_length: 64}
+  nli:     {do: pair, source: {use: nli, data: $lang.nli}, normalizer: $lang.normalizer}
+  sts:     {do: pair, source: {use: sts, data: $lang.sts}, normalizer: $lang.normalizer}
+  corpus:  {do: collect, corpus: {use: resource, data: $lang.corpus}, normalizer: $lang.normalizer, selectors: [near-duplicates]}
+  pieces:  {do: train-tokenizer, corpus: corpus, tokenizer: {use: unigram, vocab_size: 600}}
+  moved:   {do: init-vocab, encoder: base, tokenizer: pieces, corpus: corpus, vocab-init: mean-subword}
+  mlm:     {do: train, encoder: moved, data: corpus, objective: mlm, epochs: 3, batch_size: 8, learning_rate: 1e-3}
+  first:   {do: train, encoder: mlm, data: nli, objective: multiple-negatives, epochs: 6, batch_size: 4, precision: fp32}
+  second:  {do: train, encoder: first, data: sts, objective: cosine-sts, epochs: 4, batch_size: 4, learning_rate: 3e-5}
+  white:   {do: fit-transform, encoder: second, data: sts, transform: {use: whitening, dimensions: 6}}
+  scores:  {do: evaluate, encoders: [base, second, white], evaluators: {use: sts, data: $lang.sts, samples: 100}}
+  release: {do: export, encoder: white, scores: scores, exporters: [sentence-transformers], normalizer: $lang.normalizer}
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path, tiny: Path, pairs: dict[str, Path]) -> list[str]:
+    """Arguments of a build that uses all nine verbs on a two-layer encoder."""
+    recipe, corpus = tmp_path / "small.yaml", tmp_path / "corpus.txt"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    lines = pairs["nli"].read_text(encoding="utf-8").splitlines()[1:] + pairs["sts"].read_text(encoding="utf-8").splitlines()[1:]
+    corpus.write_text("\n".join(" ".join(line.split("\t")[:2]) for line in lines) + "\n", encoding="utf-8")
+    resources = [f"--resource=nli={pairs['nli']}", f"--resource=sts={pairs['sts']}", f"--resource=corpus={corpus}"]
+    return ["--lang", "mr", "--recipe", str(recipe), "--base", str(tiny), *resources, "--out", str(tmp_path / "run"), "--json"]
+
+
+def digests(store: Path) -> dict[str, str]:
+    """Verb → digest of every artifact in a store."""
+    found = {}
+    for record in sorted(store.glob("objects/*/artifact.json")):
+        stated = json.loads(record.read_text())
+        found[f"{stated['do']} {stated['key']}"] = stated["digest"]
+    return found
+
+
+def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_rerun_does_nothing_and_one_change_reruns_what_follows(run: Run, small: list[str], tmp_path: Path) -> None:
+    first = result(run("build", *small))
+    assert len(first["ran"]) == 12
+    release = tmp_path / "run" / "release"
+    assert {"README.md", "SHA256SUMS", "model.safetensors", "modules.json", "provenance.json", "scores.json"} <= {
+        path.name for path in release.iterdir()
+    }
+    again = run("build", *small[:-1])
+    assert again.returncode == 0
+    assert "Nothing to do" in again.stdout
+    changed = [*small, "--set", "stages.second.learning_rate=4e-5"]
+    shown = run("plan", *changed[:-3], *changed[-2:])
+    assert "learning_rate 3e-05 → 4e-05" in shown.stdout
+    third = result(run("build", *changed))
+    assert third["ran"] == ["second", "white", "scores", "release"]
+    assert run("verify", release).returncode == 0
+    assert run("verify").returncode == 0
+
+
+def test_killed_at_twenty_moments_it_ends_with_the_same_digests(run: Run, small: list[str], tmp_path: Path) -> None:
+    start = time.monotonic()
+    result(run("build", *small))
+    whole = time.monotonic() - start
+    expected = digests(tmp_path / "store")
+
+    store = tmp_path / "killed"
+    environment = {**os.environ, "LANGADAPT_STORE": str(store), "LANGADAPT_CHECKPOINT_SECONDS": "0", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "langadapt", "build", *small]
+    dice, kills = random.Random(20), 0
+    # The import of the libraries takes most of a short build: kills fall into the part behind it.
+    while kills < 20:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=dice.uniform(0.25, 0.9) * whole)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        else:  # it finished before its kill: begin again from nothing
+            assert digests(store) == expected
+            subprocess.run(["rm", "-rf", str(store)], check=True)
+        kills += 1
+    last = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    assert digests(store) == expected
+    assert not list((store / "partial").iterdir())
+
+
+def test_two_processes_give_the_same_encoder(run: Run, small: list[str], tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    # Dropout draws differ between one and two processes; without it the weights must agree.
+    steps = [f"--set=stages.{name}.{option}" for name in ("mlm", "first", "second") for option in ("dropout=0", "precision=fp32")]
+    # Masks are drawn per process, so the masked-LM stage stays untrained here.
+    small = [*small, *steps, "--set=stages.first.encoder=moved", "--set=stages.release.encoder=second"]
+    one = result(run("build", *small))
+    environment = {"LANGADAPT_STORE": str(tmp_path / "store2"), "OMP_NUM_THREADS": "1"}
+    two = run("build", *small, "--processes", "2", "--device", "cpu", env=environment)
+    assert two.returncode == 0, two.stderr
+    keys = one["keys"]
+    a = load_file(tmp_path / "store" / "objects" / keys["second"] / "model.safetensors")
+    b = load_file(tmp_path / "store2" / "objects" / keys["second"] / "model.safetensors")
+    worst = max(float(np.abs(a[name] - b[name]).max()) for name in a)
+    assert worst < 2e-5
+
+
+def test_a_chain_builds_on_the_release_of_the_first(run: Run, tiny: Path, pairs: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    import gzip
+
+    corpus = tmp_path / "mr.txt"
+    with gzip.open(data / "raw" / "mr.txt.gz", "rt", encoding="utf-8") as handle:
+        corpus.write_text("".join(line for _, line in zip(range(400), handle, strict=False)), encoding="utf-8")
+    done = run(
+        "build",
+        *("--lang", "mr", "--recipe", "monolingual-from-multilingual", "--recipe", "sbert-nli-sts", "--base", tiny),
+        *(f"--resource=corpus={corpus}", f"--resource=nli={pairs['nli']}"),
+        *(f"--resource=sts={pairs['sts']}", f"--resource=sts-test={pairs['sts']}"),
+        *("--set=stages.tokenizer.tokenizer.vocab_size=2000", "--set=stages.mlm.epochs=1", "--out=run", "--json"),
+    )
+    found = result(done)
+    assert "sbert-nli-sts.base" in found["ran"]
+    facts = json.loads((tmp_path / "run" / "release" / "provenance.json").read_text())
+    assert facts["recipes"] == ["monolingual-from-multilingual", "sbert-nli-sts"]
+    names = [stage["name"] for stage in facts["stages"]]
+    assert names.index("mlm") < names.index("sbert-nli-sts.base") < names.index("sbert-sts")
+    # The first recipe's tokenizer went through the second one's pruning untouched.
+    objects = tmp_path / "store" / "objects"
+    files = [objects / found["keys"][name] / "tokenizer.json" for name in ("tokenizer", "vocabulary")]
+    before, after = (len(json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]) for file in files)
+    assert before == after
