@@ -9,16 +9,20 @@ where tense and verb ask for it); ``L+त`` is the oblique of L with a postposit
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 
-from .lexicon import Adjective, Lexicon, Noun, Numeral, Pronoun, Verb, Word
+from .lexicon import Adjective, Lexicon, Noun, Pronoun, Verb, Word
 from .morphology import adjective, be, decline, direct, is_ergative, verb_phrase, with_case
 
 # Tenses that tell of one event: a second sentence about the same event with another place, time or object is false.
 SINGLE_EVENT = ("past", "prog", "pprog", "perf")
 _TIME_KINDS = {
-    "past": ("past", "day", "part"), "pprog": ("past", "day", "part"), "fut": ("future", "day", "part"),
-    "prog": ("now",), "hab": ("habit",),
+    "past": ("past", "day", "part"),
+    "pprog": ("past", "day", "part"),
+    "fut": ("future", "day", "part"),
+    "prog": ("now",),
+    "hab": ("habit",),
 }
 _TOKEN = re.compile(r"(?P<slot>[A-Z]+)(?P<optional>\?)?(?:\+(?P<case>[^@]+))?(?:@(?P<target>[A-Z]))?")
 _LITERAL = re.compile(r"(?P<word>[^@A-Z]+)(?:@(?P<target>[A-Z]))?")
@@ -37,12 +41,13 @@ class Frame:
     contrast: str
     opaque: bool
 
-    def optional(self) -> list[str]:
-        return [token[0] for token in self.pattern if token[1:2] == "?"]
+    @cached_property
+    def optional(self) -> tuple[str, ...]:
+        return tuple(token[0] for token in self.pattern if token[1:2] == "?")
 
-    def bare(self, slot: str) -> bool:
-        """Whether the slot stands without a written postposition."""
-        return any(token.split("@")[0].rstrip("?") == slot for token in self.pattern)
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        return dict(self.slots)
 
 
 @dataclass(frozen=True)
@@ -68,14 +73,23 @@ class Sentence:
         return replace(self, fill=MappingProxyType({**self.fill, slot: Filler(word, plural)}))
 
     def drop(self, slot: str) -> "Sentence":
-        return replace(self, fill=MappingProxyType({key: value for key, value in self.fill.items() if key != slot}))
+        return replace(
+            self, fill=MappingProxyType({key: value for key, value in self.fill.items() if key != slot})
+        )
 
     def word(self, slot: str) -> Word | None:
         return self.fill[slot].word if slot in self.fill else None
 
 
-def _frame(id: str, tense: str, pattern: str, slots: str, agree: str = "", contrast: str | None = None,
-           opaque: bool = False) -> Frame:
+def _frame(
+    id: str,
+    tense: str,
+    pattern: str,
+    slots: str,
+    agree: str = "",
+    contrast: str | None = None,
+    opaque: bool = False,
+) -> Frame:
     pairs = tuple((part.split("=")[0], part.split("=")[1]) for part in slots.split())
     if contrast is None:
         contrast = "LTOJVMIW" if tense in SINGLE_EVENT else ""
@@ -97,8 +111,8 @@ FRAMES = (
     _frame("activity.progressive", "prog", "A T? L?+त V", "A=name|human V=act L=place"),
     _frame("activity.past_progressive", "pprog", "A T? L?+त V", "A=name|human V=act L=place"),
     _frame("activity.habitual", "hab", "A T? L?+त V", "A=name|human V=act L=place"),
-    _frame("activity.ability", "able", "A M? V", "A=name V=act"),
-    _frame("activity.manner", "past", "A T? M? V", "A=name V=act"),
+    _frame("activity.ability", "able", "A M? V", "A=name V=skill"),
+    _frame("activity.manner", "past", "A T? M? V", "A=name V=skill"),
     _frame("activity.plural", "prog", "A T? L?+त V", "A=human* V=act L=place"),
     # food and cooking
     _frame("eat.past", "past", "A T? J?@O O V", "A=name|human V=eat O=verb J=O"),
@@ -117,8 +131,9 @@ FRAMES = (
     _frame("learn.progressive", "prog", "A T? L?+त O V", "A=name V=learn O=verb L=place"),
     # trade and transfer
     _frame("trade.past", "past", "A T? J?@O O V", "A=name V=trade O=verb J=O"),
-    _frame("trade.price", "past", "A T? P रुपयांना J?@O O V", "A=name V=trade O=verb P=price J=O",
-           contrast="TOJVP"),
+    _frame(
+        "trade.price", "past", "A T? P रुपयांना J?@O O V", "A=name V=trade O=verb P=price J=O", contrast="TOJVP"
+    ),
     _frame("trade.quantity", "past", "A T? Q O V", "A=name V=trade O=verb* Q=few"),
     _frame("give.past", "past", "A T? R+ला J?@O O V", "A=name R=name V=give O=verb J=O"),
     _frame("give.future", "fut", "A T? R+ला J?@O O V", "A=name R=name V=give O=verb J=O"),
@@ -146,7 +161,7 @@ FRAMES = (
     _frame("be.place", "be", "A L+त BE", "A=name|human L=place", contrast="L"),
     _frame("be.place_past", "be.past", "A T? L+त BE", "A=name|human L=place", contrast="LT"),
     _frame("be.adjective", "be", "A J@A BE", "A=name J=name", contrast="J"),
-    _frame("be.adjective_past", "be.past", "A T? J@A BE", "A=name J=name", contrast="J"),
+    _frame("be.adjective_past", "be.past", "A J@A BE", "A=name J=name", contrast="J"),
     _frame("be.profession", "be", "A N BE", "A=name N=profession"),
     _frame("be.age", "be", "A Y वर्षांचा@A BE", "A=name Y=age", contrast="Y"),
     _frame("compare.adjective", "be", "A B+पेक्षा J@A BE", "A=name B=name J=compare", contrast="J"),
@@ -157,7 +172,7 @@ FRAMES = (
     _frame("have.kin", "be", "A+ला Q O BE", "A=name O=kin* Q=kin", agree="O"),
     _frame("possess.adjective", "be", "A+चा@O O J@O BE", "A=name O=owned J=O", agree="O", contrast="J"),
     _frame("want.object", "be", "A+ला J?@O O हवा@O BE", "A=name O=gift J=O", agree="O"),
-    _frame("like.object", "hab", "A+ला J?@O O V", "A=name V=like O=verb J=O", agree="O", opaque=True),
+    _frame("like.object", "hab", "A+ला O V", "A=name V=like O=verb", agree="O", opaque=True),
     _frame("weather.past", "past", "L+त T? O V", "L=city V=fall O=verb", agree="O", contrast="T"),
     _frame("weather.future", "fut", "L+त T? O V", "L=city V=fall O=verb", agree="O"),
     _frame("reside.habitual", "hab", "A L+त V", "A=name V=reside L=city", contrast="L"),
@@ -171,7 +186,7 @@ def candidates(frame: Frame, slot: str, fill: Mapping[str, Filler], lexicon: Lex
         return list(lexicon.adverbs_of(*_TIME_KINDS.get(tense, ())))
     if slot == "M":
         return list(lexicon.adverbs_of("manner"))
-    source = dict(frame.slots)[slot].removesuffix("*").split("|")
+    source = frame.sources[slot].removesuffix("*").split("|")
     if slot == "V":
         return [verb for kind in source for verb in lexicon.verbs_of(kind)]
     if slot == "J":
@@ -195,7 +210,7 @@ def candidates(frame: Frame, slot: str, fill: Mapping[str, Filler], lexicon: Lex
 
 
 def is_plural(frame: Frame, slot: str) -> bool:
-    return dict(frame.slots).get(slot, "").endswith("*")
+    return frame.sources.get(slot, "").endswith("*")
 
 
 def agreement(sentence: Sentence) -> str:
@@ -222,6 +237,12 @@ def _subject(sentence: Sentence) -> str:
 
 def _token(sentence: Sentence, token: str) -> str:
     literal = _LITERAL.fullmatch(token)
+    if sentence.negative and "हवा@O" in sentence.frame.pattern:
+        # "does not want" is नको आहे: the word itself is negative and the copula stays affirmative
+        if token == "हवा@O":
+            return "नको"
+        if token == "BE":
+            return be("pres", "ns", False)
     if literal:
         target = literal["target"]
         return decline(literal["word"], sentence.fill[target].agreement()) if target else literal["word"]
@@ -255,9 +276,12 @@ def render(sentence: Sentence) -> str:
 
 
 def indefinite_subject(sentence: Sentence) -> bool:
-    """Whether the subject may become an indefinite pronoun: a bare subject with a verb, singular, not shared."""
-    filler = sentence.fill.get("A")
+    """Whether an indefinite pronoun may be the subject: singular, alone, nothing else agrees with it."""
+    filler, pattern = sentence.fill.get("A"), sentence.frame.pattern
+    if filler is None or filler.plural or isinstance(filler.word, Pronoun) or sentence.frame.agree == "+":
+        return False
     return (
-        filler is not None and not filler.plural and "V" in sentence.fill and sentence.frame.bare("A")
-        and sentence.frame.agree == "" and not isinstance(filler.word, Pronoun | Numeral)
+        ("A" in pattern or "A+ला" in pattern)
+        and "N" not in pattern
+        and not any("@A" in token for token in pattern)
     )

@@ -9,7 +9,7 @@ verbs, which every split may use.
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 
 SPLITS = ("train", "dev", "test")
@@ -32,7 +32,7 @@ class Noun:
 class Verb:
     lemma: str
     split: str
-    kind: str
+    kinds: tuple[str, ...]
     ergative: bool
     objects: tuple[str, ...]
     finite: str
@@ -97,11 +97,22 @@ class Lexicon:
     adverbs: tuple[Adverb, ...]
     numerals: tuple[Numeral, ...]
 
+    @cached_property
+    def _index(self) -> dict[tuple[type, str], Word]:
+        words: tuple[Word, ...] = (*self.nouns, *self.verbs, *self.adjectives, *self.adverbs)
+        return {(type(word), word.lemma): word for word in words}
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, ...], list[Noun]]:
+        return {}
+
     def nouns_of(self, *classes: str) -> list[Noun]:
-        return [noun for noun in self.nouns if set(noun.classes) & set(classes)]
+        if classes not in self._found:
+            self._found[classes] = [noun for noun in self.nouns if set(noun.classes) & set(classes)]
+        return self._found[classes]
 
     def verbs_of(self, kind: str) -> list[Verb]:
-        return [verb for verb in self.verbs if verb.kind == kind]
+        return [verb for verb in self.verbs if kind in verb.kinds]
 
     def adverbs_of(self, *kinds: str) -> list[Adverb]:
         return [adverb for adverb in self.adverbs if set(adverb.kinds) & set(kinds)]
@@ -111,10 +122,7 @@ class Lexicon:
 
     def related(self, word: Word, lemma: str) -> Word | None:
         """The word of the same part of speech with that lemma; ``-`` gives None."""
-        pool: dict[type, tuple[Word, ...]] = {
-            Noun: self.nouns, Verb: self.verbs, Adjective: self.adjectives, Adverb: self.adverbs,
-        }
-        return next((other for other in pool.get(type(word), ()) if other.lemma == lemma), None)
+        return self._index.get((type(word), lemma))
 
 
 def _rows(table: str) -> Iterator[list[str]]:
@@ -133,12 +141,21 @@ def _list(cell: str) -> tuple[str, ...]:
     return () if cell == "-" else tuple(cell.split(","))
 
 
+def _verb(c: list[str]) -> Verb:
+    ergative, objects = c[3] == "y", _list(c[4])
+    return Verb(
+        c[0], c[1], _list(c[2]), ergative, objects, c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12], c[13]
+    )
+
+
 @lru_cache(maxsize=1)
 def tables() -> tuple[tuple[Noun, ...], tuple[Verb, ...], tuple[Adjective, ...], tuple[Adverb, ...]]:
     """All rows of all splits, in file order."""
-    nouns = tuple(Noun(*c[:6], _list(c[6]), c[7], c[8]) for c in _rows("nouns"))
-    verbs = tuple(Verb(*c[:3], c[3] == "y", _list(c[4]), *c[5:]) for c in _rows("verbs"))
-    adjectives = tuple(Adjective(c[0], c[1], c[2] == "y", _list(c[3]), c[4], c[5]) for c in _rows("adjectives"))
+    nouns = tuple(Noun(c[0], c[1], c[2], c[3], c[4], c[5], _list(c[6]), c[7], c[8]) for c in _rows("nouns"))
+    verbs = tuple(_verb(c) for c in _rows("verbs"))
+    adjectives = tuple(
+        Adjective(c[0], c[1], c[2] == "y", _list(c[3]), c[4], c[5]) for c in _rows("adjectives")
+    )
     adverbs = tuple(Adverb(c[0], c[1], _list(c[2]), c[3], c[4]) for c in _rows("adverbs"))
     return nouns, verbs, adjectives, adverbs
 
@@ -162,7 +179,8 @@ def load(split: str) -> Lexicon:
         adverbs=tuple(word for word in adverbs if word.split == split),
         numerals=tuple(Numeral(lemma, int(value)) for lemma, value in _rows("numerals")),
     )
-    for word in (*lexicon.nouns, *lexicon.verbs, *lexicon.adjectives, *lexicon.adverbs):
+    words: tuple[Word, ...] = (*lexicon.nouns, *lexicon.verbs, *lexicon.adjectives, *lexicon.adverbs)
+    for word in words:
         for field in ("hypernym", "antonym", "synonym"):
             target = getattr(word, field, "-")
             if target != "-" and lexicon.related(word, target) is None:

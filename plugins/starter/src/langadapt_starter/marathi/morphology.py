@@ -119,6 +119,8 @@ def forms(word: Word) -> set[str]:
         return {word.lemma}
     phrases = (
         verb_phrase(word, tense, agreement, negative)
-        for tense in TENSES for agreement in AGREEMENTS for negative in (False, True)
+        for tense in TENSES
+        for agreement in AGREEMENTS
+        for negative in (False, True)
     )
     return {token for phrase in (*phrases, f"{word.infinitive}ला") for token in phrase.split()}

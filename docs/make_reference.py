@@ -1,0 +1,89 @@
+"""Write docs/reference from the code: components and kinds, hooks, manifests.  ``--check`` fails when a page is out of date."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+from langadapt.manifests.language import DomainManifest, LanguageManifest
+from langadapt.manifests.recipe import STAGES, RecipeManifest
+from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
+from langadapt.registry import hookspecs
+from langadapt.registry.kinds import KINDS
+from langadapt.registry.plugins import load_plugins
+from langadapt.registry.registry import Registry
+
+FOLDER = Path(__file__).parent / "reference"
+NOTE = "<!-- written by docs/make_reference.py; do not edit -->\n"
+
+
+def components() -> str:
+    """Every kind's contract and every component's docstring and options."""
+    registry = Registry(load_plugins())
+    parts = [NOTE, "# Components\n"]
+    for kind, spec in KINDS.items():
+        parts.append(f"## {kind}\n\n{inspect.getdoc(spec.protocol)}\n")
+        for method in spec.methods:
+            function = getattr(spec.protocol, method)
+            parts.append(f"- `{method}{inspect.signature(function)}`: {' '.join((inspect.getdoc(function) or '').split())}")
+        parts.append("")
+        for item in registry.list(kind):
+            found = registry.get(kind, item.ref.name)
+            parts.append(f"### {kind} `{item.ref.name}`\n\n{inspect.getdoc(found)}\n\nPlugin: {item.plugin}.\n")
+            parts += [f"- `{name}`: {_option(info)}" for name, info in found.model_fields.items()]
+            parts.append("")
+    return "\n".join(parts)
+
+
+def hooks() -> str:
+    """Every hook with its signature and docstring."""
+    parts = [NOTE, "# Hooks\n\nHooks register and observe; they never change a result.\n"]
+    for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
+        if name.startswith("langadapt_"):
+            parts.append(f"## {name}\n\n```python\ndef {name}{inspect.signature(function)}\n```\n\n{inspect.getdoc(function)}\n")
+    return "\n".join(parts)
+
+
+def manifests() -> str:
+    """Every manifest's and every verb's fields."""
+    parts = [NOTE, "# Manifests\n\nStrict YAML: unknown and repeated keys are refused, every error names its line.\n"]
+    models: list[Any] = [LanguageManifest, DomainManifest, Resource, Sources, HubSource, PathSource, RecipeManifest]
+    for model in models:
+        parts.append(_model(model.__name__, model))
+    parts.append("# Verbs\n")
+    for verb, model in STAGES.items():
+        parts.append(_model(f"do: {verb}", model))
+        parts += [f"- input `{role}`: {' or '.join(types)}" for role, types in model.inputs.items()]
+        parts += [f"- slot `{role}`: a component of kind {kind}" for role, kind in model.slots.items()]
+        parts.append(f"- leaves: {model.output}\n")
+    return "\n".join(parts)
+
+
+def _model(title: str, model: Any) -> str:
+    fields = [f"- `{info.alias or name}`: {_option(info)}" for name, info in model.model_fields.items() if name not in ("pinned", "do")]
+    return "\n".join([f"## {title}\n\n{inspect.getdoc(model)}\n", *fields, ""])
+
+
+def _option(info: Any) -> str:
+    kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation).replace("typing.", "")
+    kind = kind.replace("langadapt.manifests.", "")
+    return f"`{kind}`, required" if info.is_required() else f"`{kind}`, default `{info.get_default(call_default_factory=True)!r}`"
+
+
+def main() -> int:
+    pages = {"components.md": components(), "hooks.md": hooks(), "manifests.md": manifests()}
+    stale = [name for name, text in pages.items() if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv:
+        for name in stale:
+            sys.stderr.write(f"docs/reference/{name} is out of date: run 'make docs'\n")
+        return 1 if stale else 0
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
