@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 import time
 import traceback
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 from langadapt import __version__
 from langadapt.artifacts.files import read_json, write_json
+from langadapt.artifacts.picture import loss_curves
 from langadapt.errors import LangadaptError, PlanError, StageFailed
 from langadapt.plan import Plan, PlannedStage, Request, compile_plan, differences
 from langadapt.registry.catalog import Catalog
@@ -150,6 +152,7 @@ class Runner:
                 self.outcome.reused.append(stage.name)
                 self._observe("langadapt_stage_end", stage=stage, outcome="reused", artifact=self.store.path(stage.key), seconds=0.0)
         if self.rank == 0:
+            self._draw_losses()
             self._publish()
         self.outcome.seconds = time.monotonic() - start
         return self.outcome
@@ -192,7 +195,8 @@ class Runner:
             with self.store.lock(stage.key):
                 self._produce(stage)
             return
-        self._fill(stage, self.store.partial(stage.key) / f"rank-{self.rank}")
+        with tempfile.TemporaryDirectory() as spare:  # the first process's weights are the ones that are kept
+            self._fill(stage, Path(spare))
         while not self.store.has(stage.key):
             time.sleep(0.2)
 
@@ -294,6 +298,16 @@ class Runner:
             {"title": self.plan.title, "seed": self.plan.seed, "versions": versions(), "sources": sources, "stages": stages},
         )
         self.store.add_root(self.run_dir, [stage.key for stage in self.plan.stages])
+
+    def _draw_losses(self) -> None:
+        """``losses.svg`` of the training stages, for a look before anything is read."""
+        curves = {}
+        for stage in self.plan.stages:
+            history = self.store.path(stage.key) / "training.json"
+            if stage.stage.do == "train" and history.is_file():
+                curves[stage.name] = [(float(step), float(loss)) for step, loss in read_json(history)["losses"]]
+        if curves:
+            (self.run_dir / "losses.svg").write_text(loss_curves(curves), encoding="utf-8")
 
     def _publish(self) -> None:
         """Copy the release out of the store, whole or not at all; a release that is there already stays."""

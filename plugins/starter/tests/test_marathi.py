@@ -2,12 +2,14 @@
 
 import unicodedata
 from collections import Counter, defaultdict
+from random import Random
 
 import pytest
 from langadapt_starter.marathi import SPLITS, NliPair, nli, sts
-from langadapt_starter.marathi.frames import FRAMES, Sentence, is_plural, render
+from langadapt_starter.marathi.frames import FRAMES, Frame, Sentence, is_plural, render
 from langadapt_starter.marathi.lexicon import Numeral, Word, function_words, load, tables
 from langadapt_starter.marathi.morphology import forms
+from langadapt_starter.marathi.pairs import sample
 from langadapt_starter.marathi.relations import AT_LEAST, ONLY, Step, contradictions, entailments, neutrals
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -82,7 +84,7 @@ AFFIRMATIVE = [
     ("read.plural", "A=मूल,V=वाचणे,O=कविता", "मुलांनी कविता वाचली."),
     ("write.instrument", "A=रेखा,V=लिहिणे,O=पत्र,I=पेन", "रेखाने पेनाने पत्र लिहिले."),
     ("teach.habitual", "A=मीना,R=मूल,V=शिकवणे,O=गणित", "मीना मुलांना गणित शिकवते."),
-    ("trade.price", "A=राम,V=विकत घेणे,O=साडी,P=पाचशे", "रामने पाचशे रुपयांना साडी विकत घेतली."),
+    ("trade.price", "A=राम,V=विकत घेणे,O=साडी,P=पाचशे/", "रामने पाचशे रुपयांना साडी विकत घेतली."),
     ("give.past", "A=राम,R=सीता,V=देणे,O=पुस्तक", "रामने सीताला पुस्तक दिले."),
     ("call.past", "A=सीता,R=मुलगा,V=बोलावणे", "सीताने मुलाला बोलावले."),
     ("meet.past", "A=राधा,R=राम,V=भेटणे", "राधा रामला भेटली."),
@@ -154,7 +156,24 @@ def _steps(sentence: Sentence) -> dict[str, list[Step]]:
 @pytest.mark.parametrize(("frame_id", "fill", "label", "hypothesis"), RELATIONS)
 def test_relations_earn_their_label(frame_id: str, fill: str, label: str, hypothesis: str) -> None:
     steps = _steps(_sentence(frame_id, fill))
-    assert [name for name in LABELS if hypothesis in {render(step.sentence) for step in steps[name]}] == [label]
+    assert [name for name in LABELS if hypothesis in {render(step.sentence) for step in steps[name]}] == [
+        label
+    ]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: frame.id)
+def test_no_hypothesis_earns_two_labels(frame: Frame) -> None:
+    drawn = [sample(frame, load("train"), Random(seed)) for seed in range(12)]
+    for sentence in drawn:
+        if sentence is not None:
+            texts = {
+                name: {render(step.sentence) for step in steps} for name, steps in _steps(sentence).items()
+            }
+            assert (
+                texts["contradiction"] & (texts["entailment"] | texts["neutral"] | {render(sentence)})
+                == set()
+            )
+            assert texts["entailment"] & texts["neutral"] == set()
 
 
 def test_negation_turns_kind_of_round() -> None:

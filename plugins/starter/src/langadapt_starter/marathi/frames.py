@@ -1,9 +1,10 @@
-"""The sentence frames: word-order patterns over typed slots, and the code that turns a filled frame into text.
+"""The sentence frames: patterns over typed slots, and the code that turns a filled frame into text.
 
-A pattern is a row of tokens. ``A`` is the word in slot A in its direct form (the bare subject slot takes -ने or -ला
-where tense and verb ask for it); ``L+त`` is the oblique of L with a postposition; ``J@O`` agrees with O;
-``A+चा@O`` is the possessive of A agreeing with O; ``हवा@O`` is a literal that declines; ``?`` marks an optional slot;
-``BE`` is the copula. Slot types are noun classes, verb kinds, or one of the special sources in ``candidates``.
+A pattern is a row of tokens. ``A`` is the word in slot A in its direct form (the bare subject slot
+takes -ने or -ला where tense and verb ask for it); ``L+त`` is the oblique of L with a postposition;
+``J@O`` agrees with O; ``A+चा@O`` is the possessive of A agreeing with O; ``हवा@O`` is a literal
+that declines; ``?`` marks an optional slot; ``BE`` is the copula. Slot types are noun classes, verb
+kinds, or one of the special sources in ``candidates``.
 """
 
 import re
@@ -15,7 +16,7 @@ from types import MappingProxyType
 from .lexicon import Adjective, Lexicon, Noun, Pronoun, Verb, Word
 from .morphology import adjective, be, decline, direct, is_ergative, verb_phrase, with_case
 
-# Tenses that tell of one event: a second sentence about the same event with another place, time or object is false.
+# Tenses that tell of one event: the same event with another place, time or object would be a contradiction.
 SINGLE_EVENT = ("past", "prog", "pprog", "perf")
 _TIME_KINDS = {
     "past": ("past", "day", "part"),
@@ -116,7 +117,7 @@ FRAMES = (
     _frame("activity.plural", "prog", "A T? L?+त V", "A=human* V=act L=place"),
     # food and cooking
     _frame("eat.past", "past", "A T? J?@O O V", "A=name|human V=eat O=verb J=O"),
-    _frame("eat.quantity", "past", "A T? Q O V", "A=name V=eat O=verb* Q=few"),
+    _frame("eat.quantity", "past", "A T? Q O V", "A=name V=eat O=verb* Q=few", contrast="TV"),
     _frame("eat.desire", "want", "A J?@O O V", "A=name V=eat O=verb J=O"),
     _frame("eat.causative", "cause", "A R+ला J?@O O V", "A=name R=name V=eat O=verb J=O"),
     _frame("cook.past", "past", "A T? J?@O O V", "A=name V=cook O=verb J=O"),
@@ -134,7 +135,7 @@ FRAMES = (
     _frame(
         "trade.price", "past", "A T? P रुपयांना J?@O O V", "A=name V=trade O=verb P=price J=O", contrast="TOJVP"
     ),
-    _frame("trade.quantity", "past", "A T? Q O V", "A=name V=trade O=verb* Q=few"),
+    _frame("trade.quantity", "past", "A T? Q O V", "A=name V=trade O=verb* Q=few", contrast="TV"),
     _frame("give.past", "past", "A T? R+ला J?@O O V", "A=name R=name V=give O=verb J=O"),
     _frame("give.future", "fut", "A T? R+ला J?@O O V", "A=name R=name V=give O=verb J=O"),
     _frame("receive.past", "past", "A+ला T? B+कडून J?@O O V", "A=name B=name V=receive O=verb J=O", agree="O"),
@@ -143,7 +144,7 @@ FRAMES = (
     _frame("meet.past", "past", "A R+ला T? L?+त V", "A=name R=name V=meet L=place"),
     # handling things
     _frame("garment.past", "past", "A T? J?@O O V", "A=name V=garment O=verb J=O"),
-    _frame("garment.quantity", "past", "A Q O V", "A=name V=garment O=verb* Q=few"),
+    _frame("garment.quantity", "past", "A Q O V", "A=name V=garment O=verb* Q=few", contrast="TV"),
     _frame("see.past", "past", "A T? L?+त J?@O O V", "A=name|human V=see O=verb J=O L=place"),
     _frame("opening.past", "past", "A T? J?@O O V", "A=name V=opening O=verb J=O"),
     _frame("opening.past_progressive", "pprog", "A T? J?@O O V", "A=name V=opening O=verb J=O"),
@@ -159,7 +160,7 @@ FRAMES = (
     # states
     _frame("be.surface", "be", "J?@O O L+वर BE", "O=movable J=O L=surface", agree="O", contrast="LJ"),
     _frame("be.place", "be", "A L+त BE", "A=name|human L=place", contrast="L"),
-    _frame("be.place_past", "be.past", "A T? L+त BE", "A=name|human L=place", contrast="LT"),
+    _frame("be.place_past", "be.past", "A T? L+त BE", "A=name|human L=place", contrast="L"),
     _frame("be.adjective", "be", "A J@A BE", "A=name J=name", contrast="J"),
     _frame("be.adjective_past", "be.past", "A J@A BE", "A=name J=name", contrast="J"),
     _frame("be.profession", "be", "A N BE", "A=name N=profession"),
@@ -173,7 +174,7 @@ FRAMES = (
     _frame("possess.adjective", "be", "A+चा@O O J@O BE", "A=name O=owned J=O", agree="O", contrast="J"),
     _frame("want.object", "be", "A+ला J?@O O हवा@O BE", "A=name O=gift J=O", agree="O"),
     _frame("like.object", "hab", "A+ला O V", "A=name V=like O=verb", agree="O", opaque=True),
-    _frame("weather.past", "past", "L+त T? O V", "L=city V=fall O=verb", agree="O", contrast="T"),
+    _frame("weather.past", "past", "L+त T? O V", "L=city V=fall O=verb", agree="O", contrast=""),
     _frame("weather.future", "fut", "L+त T? O V", "L=city V=fall O=verb", agree="O"),
     _frame("reside.habitual", "hab", "A L+त V", "A=name V=reside L=city", contrast="L"),
 )

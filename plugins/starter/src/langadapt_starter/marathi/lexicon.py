@@ -1,9 +1,9 @@
 """Reads the word tables next to this module and checks that they fit together.
 
-Every oblique, plural and irregular verb stem is written out in the tables: Marathi obliques cannot be guessed
-safely from the citation form (``आरसा`` -> ``आरशा``, ``कपडा`` -> ``कपड्या``). ``-`` marks a cell without a value; a
-noun without a plural is a mass noun or a name. Each row belongs to one split; rows with split ``all`` are light
-verbs, which every split may use.
+Every oblique, plural and irregular verb stem is written out in the tables: Marathi obliques cannot
+be guessed safely from the citation form (``आरसा`` -> ``आरशा``, ``कपडा`` -> ``कपड्या``). ``-`` marks
+a cell without a value; a noun without a plural is a mass noun or a name. Each row belongs to one
+split; rows with split ``all`` are light verbs, which every split may use.
 """
 
 import unicodedata

@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from .frames import FRAMES, SINGLE_EVENT, Filler, Frame, Sentence, candidates, is_plural, render
-from .lexicon import SPLITS, Lexicon, Noun, Numeral, Word, load
+from .frames import FRAMES, SINGLE_EVENT, Frame, Sentence, candidates, indefinite_subject, is_plural, render
+from .lexicon import NOBODY, SOMEONE, SPLITS, Lexicon, Noun, Numeral, Word, load
 from .relations import (
     AT_LEAST,
     ONLY,
@@ -20,9 +20,6 @@ from .relations import (
 
 PREMISES = {"train": 2400, "dev": 300, "test": 300}
 STS_PAIRS = {"train": 2000, "dev": 250, "test": 250}
-_PEOPLE = "ABCR"
-# A someone-sentence does not contradict its own denial, so it may not stand in front of a contradiction.
-_NO_PREFIX = ("someone",)
 _SPECIFIC = ("add_adjunct", "hyponym")
 
 
@@ -50,6 +47,10 @@ def _slots(frame: Frame) -> list[str]:
     return sorted(named, key=lambda slot: "VAO".find(slot) if slot in "VAO" else 3)
 
 
+def _kind_of(word: Word, general: Word) -> bool:
+    return isinstance(word, Noun) and word.hypernym == general.lemma
+
+
 def sample(frame: Frame, lexicon: Lexicon, rng: random.Random, agent: Word | None = None) -> Sentence | None:
     """A random filling of the frame, or None where this split lacks a word for a needed slot."""
     sentence = Sentence(frame, {})
@@ -61,12 +62,18 @@ def sample(frame: Frame, lexicon: Lexicon, rng: random.Random, agent: Word | Non
         if not words and slot not in frame.optional:
             return None
         if words:
+            if slot == "O" and rng.random() < 0.2:
+                # the general words, which leave room for a neutral "one kind of"
+                words = [word for word in words if any(_kind_of(other, word) for other in words)] or words
             word = agent if slot == "A" and agent is not None and agent in words else rng.choice(words)
             if slot == "Q" and isinstance(word, Numeral):
                 word = replace(word, qualifier=rng.choice(("", ONLY, AT_LEAST)))
             sentence = sentence.put(slot, word, is_plural(frame, slot))
-    order = "T" in sentence.fill and rng.random() < 0.3
-    return replace(sentence, time_first=order, negative=negatable(sentence) and rng.random() < 0.2)
+    sentence = replace(sentence, time_first="T" in sentence.fill and rng.random() < 0.3)
+    if agent is None and "Q" not in sentence.fill and indefinite_subject(sentence) and rng.random() < 0.12:
+        pronoun = rng.choice((SOMEONE, NOBODY))
+        return replace(sentence.put("A", pronoun), negative=pronoun == NOBODY)
+    return replace(sentence, negative=negatable(sentence) and rng.random() < 0.2)
 
 
 def usable_frames(lexicon: Lexicon) -> list[Frame]:
@@ -75,7 +82,7 @@ def usable_frames(lexicon: Lexicon) -> list[Frame]:
 
 
 def _pick(steps: Sequence[Step], rng: random.Random) -> Step | None:
-    """A step: first the kind of change, then one of that kind, so that frequent kinds do not crowd out the others."""
+    """A step: first the kind of change, then one of that kind; frequent kinds do not crowd out the others."""
     kinds = sorted({step.relation for step in steps})
     if not kinds:
         return None
@@ -90,7 +97,11 @@ def _chain(first: Step, second: Step | None) -> Step:
 
 
 def _entailed(premise: Sentence, lexicon: Lexicon, rng: random.Random) -> Step | None:
-    step = _pick(entailments(premise, lexicon), rng)
+    steps = entailments(premise, lexicon)
+    if rng.random() < 0.9:
+        # "somebody" is always at hand: nearly always something else has to do, where there is something
+        steps = [step for step in steps if step.relation != "someone"] or steps
+    step = _pick(steps, rng)
     if step is None or rng.random() < 0.6:
         return step
     more = [other for other in entailments(step.sentence, lexicon) if other.relation != step.relation]
@@ -98,8 +109,7 @@ def _entailed(premise: Sentence, lexicon: Lexicon, rng: random.Random) -> Step |
 
 
 def _contradicted(premise: Sentence, lexicon: Lexicon, rng: random.Random) -> Step | None:
-    prefixes = [step for step in entailments(premise, lexicon) if step.relation not in _NO_PREFIX]
-    prefix = _pick(prefixes, rng) if rng.random() < 0.4 else None
+    prefix = _pick(entailments(premise, lexicon), rng) if rng.random() < 0.4 else None
     if prefix is not None:
         steps = [step for step in contradictions(prefix.sentence, lexicon) if step.slot != prefix.slot]
         step = _pick(steps, rng)
@@ -140,15 +150,17 @@ def _unrelated_to(premise: Sentence, lexicon: Lexicon, rng: random.Random, same_
 
 def _independent(premise: Sentence, lexicon: Lexicon, rng: random.Random) -> Step | None:
     steps = neutrals(premise, lexicon)
+    if rng.random() < 0.3:
+        steps = [step for step in steps if step.relation in _SPECIFIC] or steps
     other = _unrelated_to(premise, lexicon, rng, same_agent=True)
     step = _pick([*steps, other] if other else steps, rng)
-    if step is None or rng.random() < 0.5:
+    if step is None or rng.random() < 0.3:
         return step
     more = list(equivalents(step.sentence, lexicon))
     if step.relation in _SPECIFIC and not premise.negative:
-        # the premise leaves the detail open, so its denial, or somebody's doing it, is open too; without these the
-        # words for "not" and "somebody" would give the label away
-        more += [other for other in weaker(step.sentence, lexicon) if other.relation == "someone"]
+        # The premise leaves the detail open, so its denial, or somebody's doing it, is open too. Without
+        # these the words for "not" and "somebody" would give the label away.
+        more = [other for other in weaker(step.sentence, lexicon) if other.relation == "someone"]
         more += [
             other
             for other in contradictions(step.sentence, lexicon)

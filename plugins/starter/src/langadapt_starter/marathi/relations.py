@@ -1,9 +1,10 @@
 """Meaning-changing steps on a filled frame, each with the label it earns.
 
-``equivalents`` keep the meaning, ``weaker`` gives sentences the source entails, ``stronger`` sentences that entail
-it, ``contradictions`` sentences that cannot hold of the same event, ``independents`` sentences that may or may not
-hold. Negation turns ``weaker`` and ``stronger`` round, which ``entailments`` and ``neutrals`` take care of. Every
-step is computed on a sentence, so steps chain: whatever a consequence contradicts, the source contradicts too.
+``equivalents`` keep the meaning, ``weaker`` gives sentences the source entails, ``stronger``
+sentences that entail it, ``contradictions`` sentences that cannot hold of the same event,
+``independents`` sentences that may or may not hold. Negation turns ``weaker`` and ``stronger``
+round, which ``entailments`` and ``neutrals`` take care of. Every step is computed on a sentence, so
+steps chain: whatever a consequence contradicts, the source contradicts too.
 """
 
 from collections.abc import Iterator
@@ -71,7 +72,11 @@ def equivalents(sentence: Sentence, lexicon: Lexicon) -> Iterator[Step]:
     if sentence.frame.id == "compare.adjective":
         for slot, other in _linked(sentence, lexicon, "antonym"):
             yield Step(_swap(sentence, "A", "B").put(slot, other), "converse", 1.0, "J")
-    if sentence.frame.id == "give.past" and _field(sentence.word("V"), "lemma") == "देणे":
+    if (
+        sentence.frame.id == "give.past"
+        and _names_only(sentence, ("A", "R"))
+        and _field(sentence.word("V"), "lemma") == "देणे"
+    ):
         yield Step(_receive(sentence, lexicon), "converse", 1.0, "V")
 
 
@@ -173,10 +178,31 @@ def _siblings(sentence: Sentence, slot: str, lexicon: Lexicon) -> list[Word]:
     return others
 
 
+def _instances(sentence: Sentence, lexicon: Lexicon, negative: bool) -> Iterator[Step]:
+    """The indefinite subject replaced by a person."""
+    for other in candidates(sentence.frame, "A", sentence.fill, lexicon):
+        if all(other != filler.word for filler in sentence.fill.values()):
+            yield Step(replace(sentence.put("A", other), negative=negative), "instance", 0.6, "A")
+
+
+def _indefinite_contradictions(sentence: Sentence, lexicon: Lexicon) -> Iterator[Step]:
+    """Somebody against nobody, nothing else: what one unknown person did says little of another."""
+    if sentence.word("A") == SOMEONE:
+        if "Q" not in sentence.fill:
+            yield Step(replace(sentence.put("A", NOBODY), negative=True), "nobody", 0.4, "A")
+        return
+    yield Step(replace(sentence.put("A", SOMEONE), negative=False), "someone", 0.4, "A")
+    for step in _instances(sentence, lexicon, negative=False):
+        yield replace(step, score=0.4)
+
+
 def contradictions(sentence: Sentence, lexicon: Lexicon) -> Iterator[Step]:
+    if isinstance(sentence.word("A"), Pronoun):
+        yield from _indefinite_contradictions(sentence, lexicon)
+        return
     quantity = sentence.word("Q")
     qualified = isinstance(quantity, Numeral) and bool(quantity.qualifier)
-    if not qualified and not isinstance(sentence.word("A"), Pronoun):
+    if not qualified:
         yield Step(replace(sentence, negative=not sentence.negative), "negation", 0.4)
     if sentence.negative:
         return
@@ -213,8 +239,10 @@ def _quantity_contradictions(sentence: Sentence, quantity: Numeral, lexicon: Lex
 
 
 def independents(sentence: Sentence, lexicon: Lexicon) -> Iterator[Step]:
-    agent, frame = sentence.fill.get("A"), sentence.frame
-    if agent is not None and frame.id != "contest.past" and "N" not in frame.pattern:
+    agent, frame = sentence.word("A"), sentence.frame
+    if agent == SOMEONE:
+        yield from _instances(sentence, lexicon, negative=False)
+    elif isinstance(agent, Noun) and frame.id != "contest.past" and "N" not in frame.pattern:
         for other in candidates(frame, "A", sentence.fill, lexicon):
             if all(other != filler.word for filler in sentence.fill.values()):
                 yield Step(sentence.put("A", other), "other_agent", 0.6, "A")
@@ -240,10 +268,12 @@ def _opposite_denied(sentence: Sentence, lexicon: Lexicon) -> Iterator[Step]:
 
 def entailments(sentence: Sentence, lexicon: Lexicon) -> list[Step]:
     one_sided = stronger if sentence.negative else weaker
+    everyone = _instances(sentence, lexicon, negative=True) if sentence.word("A") == NOBODY else ()
     return [
         *equivalents(sentence, lexicon),
         *one_sided(sentence, lexicon),
         *_opposite_denied(sentence, lexicon),
+        *everyone,
     ]
 
 

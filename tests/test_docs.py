@@ -1,0 +1,89 @@
+"""The docs are tested: commands, YAML blocks, code blocks, links, and pages written from the code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from langadapt.compose import parse_manifest
+from langadapt.manifests import yaml
+from langadapt.manifests.language import LanguageManifest
+from langadapt.manifests.recipe import RecipeManifest
+from langadapt.registry import hookspecs
+from langadapt.registry.registry import Registry
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+
+
+def test_readme_holds_the_two_commands() -> None:
+    commands = re.findall(r"^    (pip install .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert commands == [
+        "pip install -r requirements.txt && langadapt build --lang mr --recipe sbert-nli-sts",
+        "pip install -r requirements-dev.txt && pytest",
+    ]
+
+
+def test_reference_is_what_the_code_says() -> None:
+    done = subprocess.run([sys.executable, ROOT / "docs" / "make_reference.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
+
+
+def test_yaml_blocks_are_valid_manifests() -> None:
+    found = [(page, text) for page in PAGES for text in blocks(page, "yaml")]
+    assert found
+    for page, text in found:
+        document = yaml.parse(text, str(page))
+        parse_manifest(LanguageManifest if "language" in document.data else RecipeManifest, document)
+
+
+def test_the_plugin_of_the_how_to_works(tmp_path: Path) -> None:
+    code = blocks(ROOT / "docs" / "howto" / "plugin.md", "python")[0]
+    (tmp_path / "langadapt_persian.py").write_text(code, encoding="utf-8")
+    script = (
+        "from langadapt.registry.plugins import load_plugins; from langadapt.registry.registry import Registry;"
+        "n = Registry(load_plugins(['langadapt_persian'])).build('normalizer', 'persian');"
+        "t = '\\u0643\\u062a\\u0627\\u0628\\u064a'; assert n.normalize(t) == n.fast().normalize_str(t) != t"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    listed = subprocess.run(
+        [sys.executable, "-m", "langadapt", "--plugin", "langadapt_persian", "list", "normalizer"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "persian" in listed.stdout
+
+
+def test_every_hook_and_component_is_documented(registry: Registry) -> None:
+    for name in dir(hookspecs):
+        if name.startswith("langadapt_"):
+            assert getattr(hookspecs, name).__doc__, name
+    for item in registry.list():
+        found = registry.get(item.ref.kind, item.ref.name)
+        assert (found.__doc__ or "").strip(), item.ref
+        assert item.ref.summary, item.ref
+
+
+def test_the_project_speaks_of_itself_alone() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in files:
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".yaml", ".toml", ".txt") or name == "Makefile":
+            assert not re.search(r"(?<![\w.])/(work|root|home|tmp)/\w", path.read_text(encoding="utf-8")), name
