@@ -138,9 +138,7 @@ def test_file_is_found_without_an_installation_record(binary: Path, monkeypatch:
     assert issubclass(e5.StarterUnavailable, LookupError)
 
 
-def test_tokens_and_vectors_are_those_of_the_engine(
-    engine: Engine, sentence_model: Any, vectors: np.ndarray
-) -> None:
+def test_tokens_and_vectors_are_those_of_the_engine(engine: Engine, sentence_model: Any, vectors: np.ndarray) -> None:
     tokenizer = sentence_model.tokenizer
     counts = [len(tokenizer(f"query: {text}").input_ids) for text in TEXTS]
     assert counts == [engine.tokens(text) for text in TEXTS]

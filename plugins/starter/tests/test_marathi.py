@@ -156,9 +156,7 @@ def _steps(sentence: Sentence) -> dict[str, list[Step]]:
 @pytest.mark.parametrize(("frame_id", "fill", "label", "hypothesis"), RELATIONS)
 def test_relations_earn_their_label(frame_id: str, fill: str, label: str, hypothesis: str) -> None:
     steps = _steps(_sentence(frame_id, fill))
-    assert [name for name in LABELS if hypothesis in {render(step.sentence) for step in steps[name]}] == [
-        label
-    ]
+    assert [name for name in LABELS if hypothesis in {render(step.sentence) for step in steps[name]}] == [label]
 
 
 @pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: frame.id)
@@ -166,13 +164,8 @@ def test_no_hypothesis_earns_two_labels(frame: Frame) -> None:
     drawn = [sample(frame, load("train"), Random(seed)) for seed in range(12)]
     for sentence in drawn:
         if sentence is not None:
-            texts = {
-                name: {render(step.sentence) for step in steps} for name, steps in _steps(sentence).items()
-            }
-            assert (
-                texts["contradiction"] & (texts["entailment"] | texts["neutral"] | {render(sentence)})
-                == set()
-            )
+            texts = {name: {render(step.sentence) for step in steps} for name, steps in _steps(sentence).items()}
+            assert texts["contradiction"] & (texts["entailment"] | texts["neutral"] | {render(sentence)}) == set()
             assert texts["entailment"] & texts["neutral"] == set()
 
 

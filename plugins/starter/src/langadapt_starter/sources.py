@@ -96,7 +96,7 @@ class MarathiGrammar(Component):
         return total.hexdigest()
 
     def fetch(self, folder: Path) -> None:
-        """Write ``<task>-<split>.tsv`` with a header."""
+        """Write ``<task>-<split>.tsv`` with a header; similarity on STS-b's scale, 0 to 5."""
         from langadapt_starter import marathi
 
         if self.task == "nli":
@@ -104,7 +104,7 @@ class MarathiGrammar(Component):
             lines += [f"{pair.premise}\t{pair.hypothesis}\t{pair.label}" for pair in marathi.nli(self.split)]
         else:
             lines = ["sentence1\tsentence2\tscore"]
-            lines += [f"{pair.sentence1}\t{pair.sentence2}\t{pair.score:g}" for pair in marathi.sts(self.split)]
+            lines += [f"{pair.sentence1}\t{pair.sentence2}\t{5 * pair.score:g}" for pair in marathi.sts(self.split)]
         (folder / f"{self.task}-{self.split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -74,9 +74,7 @@ class Sentence:
         return replace(self, fill=MappingProxyType({**self.fill, slot: Filler(word, plural)}))
 
     def drop(self, slot: str) -> "Sentence":
-        return replace(
-            self, fill=MappingProxyType({key: value for key, value in self.fill.items() if key != slot})
-        )
+        return replace(self, fill=MappingProxyType({key: value for key, value in self.fill.items() if key != slot}))
 
     def word(self, slot: str) -> Word | None:
         return self.fill[slot].word if slot in self.fill else None
@@ -132,9 +130,7 @@ FRAMES = (
     _frame("learn.progressive", "prog", "A T? L?+त O V", "A=name V=learn O=verb L=place"),
     # trade and transfer
     _frame("trade.past", "past", "A T? J?@O O V", "A=name V=trade O=verb J=O"),
-    _frame(
-        "trade.price", "past", "A T? P रुपयांना J?@O O V", "A=name V=trade O=verb P=price J=O", contrast="TOJVP"
-    ),
+    _frame("trade.price", "past", "A T? P रुपयांना J?@O O V", "A=name V=trade O=verb P=price J=O", contrast="TOJVP"),
     _frame("trade.quantity", "past", "A T? Q O V", "A=name V=trade O=verb* Q=few", contrast="TV"),
     _frame("give.past", "past", "A T? R+ला J?@O O V", "A=name R=name V=give O=verb J=O"),
     _frame("give.future", "fut", "A T? R+ला J?@O O V", "A=name R=name V=give O=verb J=O"),
@@ -281,8 +277,4 @@ def indefinite_subject(sentence: Sentence) -> bool:
     filler, pattern = sentence.fill.get("A"), sentence.frame.pattern
     if filler is None or filler.plural or isinstance(filler.word, Pronoun) or sentence.frame.agree == "+":
         return False
-    return (
-        ("A" in pattern or "A+ला" in pattern)
-        and "N" not in pattern
-        and not any("@A" in token for token in pattern)
-    )
+    return ("A" in pattern or "A+ला" in pattern) and "N" not in pattern and not any("@A" in token for token in pattern)

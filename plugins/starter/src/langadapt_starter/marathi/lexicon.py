@@ -143,9 +143,7 @@ def _list(cell: str) -> tuple[str, ...]:
 
 def _verb(c: list[str]) -> Verb:
     ergative, objects = c[3] == "y", _list(c[4])
-    return Verb(
-        c[0], c[1], _list(c[2]), ergative, objects, c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12], c[13]
-    )
+    return Verb(c[0], c[1], _list(c[2]), ergative, objects, c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12], c[13])
 
 
 @lru_cache(maxsize=1)
@@ -153,9 +151,7 @@ def tables() -> tuple[tuple[Noun, ...], tuple[Verb, ...], tuple[Adjective, ...],
     """All rows of all splits, in file order."""
     nouns = tuple(Noun(c[0], c[1], c[2], c[3], c[4], c[5], _list(c[6]), c[7], c[8]) for c in _rows("nouns"))
     verbs = tuple(_verb(c) for c in _rows("verbs"))
-    adjectives = tuple(
-        Adjective(c[0], c[1], c[2] == "y", _list(c[3]), c[4], c[5]) for c in _rows("adjectives")
-    )
+    adjectives = tuple(Adjective(c[0], c[1], c[2] == "y", _list(c[3]), c[4], c[5]) for c in _rows("adjectives"))
     adverbs = tuple(Adverb(c[0], c[1], _list(c[2]), c[3], c[4]) for c in _rows("adverbs"))
     return nouns, verbs, adjectives, adverbs
 

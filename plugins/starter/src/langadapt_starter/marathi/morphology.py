@@ -117,10 +117,5 @@ def forms(word: Word) -> set[str]:
         return {adjective(word, agreement) for agreement in AGREEMENTS}
     if isinstance(word, Adverb | Numeral | Pronoun):
         return {word.lemma}
-    phrases = (
-        verb_phrase(word, tense, agreement, negative)
-        for tense in TENSES
-        for agreement in AGREEMENTS
-        for negative in (False, True)
-    )
+    phrases = (verb_phrase(word, tense, agreement, negative) for tense in TENSES for agreement in AGREEMENTS for negative in (False, True))
     return {token for phrase in (*phrases, f"{word.infinitive}ला") for token in phrase.split()}

@@ -121,9 +121,7 @@ def _contradicted(premise: Sentence, lexicon: Lexicon, rng: random.Random) -> St
 def _unrelated_to(premise: Sentence, lexicon: Lexicon, rng: random.Random, same_agent: bool) -> Step | None:
     """Another event: with the same person (score 0.2), or with no word in common (score 0)."""
     agent = premise.word("A")
-    if same_agent and not (
-        isinstance(agent, Noun) and "name" in agent.classes and not premise.fill["A"].plural
-    ):
+    if same_agent and not (isinstance(agent, Noun) and "name" in agent.classes and not premise.fill["A"].plural):
         return None
     family = premise.frame.id.split(".")[0]
     single = premise.frame.tense in SINGLE_EVENT
@@ -161,11 +159,7 @@ def _independent(premise: Sentence, lexicon: Lexicon, rng: random.Random) -> Ste
         # The premise leaves the detail open, so its denial, or somebody's doing it, is open too. Without
         # these the words for "not" and "somebody" would give the label away.
         more = [other for other in weaker(step.sentence, lexicon) if other.relation == "someone"]
-        more += [
-            other
-            for other in contradictions(step.sentence, lexicon)
-            if other.relation in ("negation", "nobody")
-        ]
+        more += [other for other in contradictions(step.sentence, lexicon) if other.relation in ("negation", "nobody")]
     return _chain(step, _pick(more, rng))
 
 

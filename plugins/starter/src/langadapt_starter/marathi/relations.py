@@ -72,11 +72,7 @@ def equivalents(sentence: Sentence, lexicon: Lexicon) -> Iterator[Step]:
     if sentence.frame.id == "compare.adjective":
         for slot, other in _linked(sentence, lexicon, "antonym"):
             yield Step(_swap(sentence, "A", "B").put(slot, other), "converse", 1.0, "J")
-    if (
-        sentence.frame.id == "give.past"
-        and _names_only(sentence, ("A", "R"))
-        and _field(sentence.word("V"), "lemma") == "देणे"
-    ):
+    if sentence.frame.id == "give.past" and _names_only(sentence, ("A", "R")) and _field(sentence.word("V"), "lemma") == "देणे":
         yield Step(_receive(sentence, lexicon), "converse", 1.0, "V")
 
 
@@ -166,9 +162,7 @@ def _siblings(sentence: Sentence, slot: str, lexicon: Lexicon) -> list[Word]:
     if word is None or isinstance(word, Pronoun):
         return []
     taken = [filler.word for filler in sentence.fill.values()]
-    others = [
-        other for other in candidates(sentence.frame, slot, sentence.fill, lexicon) if other not in taken
-    ]
+    others = [other for other in candidates(sentence.frame, slot, sentence.fill, lexicon) if other not in taken]
     others = [other for other in others if not _related(word, other)]
     if isinstance(word, Adverb):
         return [other for other in others if isinstance(other, Adverb) and set(other.kinds) & set(word.kinds)]
