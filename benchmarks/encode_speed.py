@@ -1,6 +1,6 @@
 """Sentences per second of `encode`, side by side with sentence-transformers on the same folder and texts, and the worst cosine.
 
-    python benchmarks/encode_speed.py RELEASE TEXTS.txt.gz [--count 2000] [--rounds 3]
+python benchmarks/encode_speed.py RELEASE TEXTS.txt.gz [--count 2000] [--rounds 3]
 """
 
 from __future__ import annotations

@@ -75,6 +75,7 @@ class ConsoleLog:
 
     def _lines(self, items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
         """One line every ten seconds: a log file stays readable."""
+        self._note = ""
         start = shown = time.monotonic()
         first = items[0] if isinstance(items, range) and len(items) else 0
         for done, item in enumerate(items, 1):

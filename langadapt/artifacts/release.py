@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 SUMS = "SHA256SUMS"
 
 
-def bake_normalizer(tokenizer: PreTrainedTokenizerFast, normalizer: Any) -> None:
-    """Put a normalizer's rules in front of the tokenizer's own, so that every loader applies them."""
+def bake_normalizer(tokenizer: PreTrainedTokenizerFast, normalizer: Any) -> bool:
+    """Put a normalizer's rules in front of the tokenizer's own, so that every loader applies them; False if it cannot be."""
     rules = normalizer.fast()
     if rules is None:
-        return
+        return False
     from tokenizers import normalizers
 
     backend = tokenizer.backend_tokenizer
     own = backend.normalizer
     backend.normalizer = normalizers.Sequence([rules, own]) if own is not None else rules
+    return True
 
 
 def write_sums(folder: Path) -> None:
@@ -143,11 +144,9 @@ def _intended(facts: dict[str, Any]) -> str:
 
 def _usage(facts: dict[str, Any]) -> str:
     normal = facts["normalizer"]
-    note = (
-        f"\nTexts were normalised with `{normal['use']}` (version {normal['version']}); its rules are part of `tokenizer.json`.\n"
-        if normal
-        else ""
-    )
+    baked = facts["normalizer_in_tokenizer"]
+    where = "its rules are part of `tokenizer.json`" if baked else "other libraries do not apply it: do so before encoding"
+    note = f"\nTexts were normalised with `{normal['use']}` (version {normal['version']}); {where}.\n" if normal else ""
     prompt = f"\nEvery text is prefixed with `{facts['prompt']}` (the default prompt).\n" if facts["prompt"] else ""
     return (
         "## How to use\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"

@@ -77,7 +77,9 @@ class Encoder:
         folder = _local(source)
         loaded = encoders.load(folder, mlm_head=False)
         pooler = _component(registry, "pooler", loaded.settings.pooler)
-        normalizer = _component(registry, "normalizer", loaded.settings.normalizer) if loaded.settings.normalizer else None
+        settings = loaded.settings
+        separate = settings.normalizer if not settings.normalizer_in_tokenizer else None
+        normalizer = _component(registry, "normalizer", separate) if separate else None
         module = loaded.module(pooler).to(device or best_device()).eval()
         return cls(loaded, module, normalizer, precision)
 

@@ -27,6 +27,8 @@ class EncoderSettings:
     """Text put before every sentence."""
     normalizer: dict[str, Any] | None = None
     """Slot of the normalizer that training texts went through."""
+    normalizer_in_tokenizer: bool = False
+    """True in a release whose tokenizer applies the normalizer's rules itself."""
     normalize: bool = False
     """Scale vectors to length one at inference."""
     transforms: int = 0

@@ -19,8 +19,8 @@ def run(job: Job) -> dict[str, Any]:
     loaded = job.encoder("encoder")
     normalizer = job.slot("normalizer")
     if normalizer is not None:
-        loaded.settings = loaded.settings.with_(normalizer=slot_of(normalizer))
-        release.bake_normalizer(loaded.tokenizer, normalizer)
+        baked = release.bake_normalizer(loaded.tokenizer, normalizer)
+        loaded.settings = loaded.settings.with_(normalizer=slot_of(normalizer), normalizer_in_tokenizer=baked)
     module: EncoderModule = loaded.module(job.pooler(loaded))
     for exporter in job.slot("exporters"):
         exporter.export(module, loaded.tokenizer, loaded.settings, job.folder)
@@ -28,6 +28,7 @@ def run(job: Job) -> dict[str, Any]:
     found = scores.load(job.need("scores")) if job.one("scores") else {}
     parameters = sum(p.numel() for p in loaded.model.parameters())
     facts = {**job.planned.facts, "parameters": parameters, "max_length": loaded.settings.max_length, "width": module.width}
+    facts["normalizer_in_tokenizer"] = loaded.settings.normalizer_in_tokenizer
     facts["prompt"] = loaded.settings.prompt
     facts["normalizer"] = {**slot_of(normalizer), "version": normalizer.version} if normalizer is not None else None
     facts["pooler"] = loaded.settings.pooler
