@@ -78,7 +78,6 @@ class Plan:
     domain: str | None
     seed: int
     stages: tuple[PlannedStage, ...]
-    notes: tuple[str, ...] = ()
 
     def stage(self, name: str) -> PlannedStage:
         return next(stage for stage in self.stages if stage.name == name)
@@ -116,8 +115,7 @@ def compile_plan(request: Request, registry: Registry, catalog: Catalog) -> Plan
     raise_all(errors)
     title = "-".join([facts.code or "any", *([request.domain] if request.domain else []), *request.recipes])
     title = title.replace("/", "_").replace(".yaml", "")
-    notes = tuple(dict.fromkeys(note for stage in planned.values() for note in _notes(stage)))
-    return Plan(title, request.recipes, facts.code, request.domain, request.seed, tuple(planned.values()), notes)
+    return Plan(title, request.recipes, facts.code, request.domain, request.seed, tuple(planned.values()))
 
 
 class _Skip(Exception):
@@ -403,6 +401,7 @@ def _release_facts(
                 "licence": resource.licence,
                 "origin": resource.origin,
                 "note": resource.note,
+                "hub": resource.sources.hub.id if resource.sources.hub else "",
             }
     return {
         "recipes": list(request.recipes),
@@ -427,16 +426,6 @@ def _ancestors(names: list[str], planned: Mapping[str, PlannedStage]) -> list[st
                 wanted.add(name)
                 todo.append(name)
     return [name for name in planned if name in wanted]
-
-
-def _notes(stage: PlannedStage) -> Iterator[str]:
-    for resource in stage.resources():
-        if resource.pinned.place == "starter":
-            yield STARTER_NOTE
-
-
-STARTER_NOTE = "starter"
-"""A mark in :attr:`Plan.notes`: at least one resource is the packaged starter's, so the result is for trying out."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

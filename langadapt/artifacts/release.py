@@ -125,13 +125,19 @@ def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:
 
 
 def _starter_note(facts: dict[str, Any]) -> str:
-    code = facts["language"]["code"]
-    recipes = " ".join(f"--recipe {name}" for name in facts["recipes"])
     return (
         "> **This is a starter release, for trying things out.** Part of it comes from the packages that langadapt ships: a base that "
         "is a 4-bit round trip of its original, or training pairs generated from a small grammar. Do not quote its scores.\n"
-        f"> The full build: `langadapt build --lang {code} {recipes} --sources hub`\n"
+        f"> The full build: `{full_build(facts)}`\n"
     )
+
+
+def full_build(facts: dict[str, Any]) -> str:
+    """The command that builds the same from full sources; resources that the Hub does not have are the user's to give."""
+    recipes = " ".join(f"--recipe {name}" for name in facts["recipes"])
+    missing = [resource["name"] for resource in facts["resources"] if resource["place"] == "starter" and not resource["hub"]]
+    own = "".join(f" --resource {name}=YOUR_{name.upper().replace('-', '_')}.tsv" for name in missing)
+    return f"langadapt build --lang {facts['language']['code']} {recipes} --sources hub{own}"
 
 
 def _intended(facts: dict[str, Any]) -> str:
@@ -171,7 +177,7 @@ def _making(facts: dict[str, Any]) -> str:
     for stage in facts["stages"]:
         options = {k: v for k, v in stage["options"].items() if k in SHOWN and v is not None}
         shown = ", ".join(f"{k} {v}" for k, v in options.items())
-        uses = ", ".join(_uses(value) for value in stage["slots"].values())
+        uses = ", ".join(_uses(value) for value in stage["slots"].values() if value)
         lines.append(f"- **{stage['name']}** ({stage['do']}): {uses or '–'}{'; ' + shown if shown else ''}")
     return "\n".join(lines) + "\n"
 

@@ -55,7 +55,7 @@ def _relaunch(processes: int, device: str) -> None:
 
 
 def _say(outcome: Any, as_json: bool) -> None:
-    from langadapt.plan import STARTER_NOTE
+    from langadapt.artifacts.release import full_build, is_starter
 
     release: Path | None = outcome.release
     if as_json:
@@ -81,10 +81,9 @@ def _say(outcome: Any, as_json: bool) -> None:
         click.echo("\n".join(["", *scores.table(scores.load(release)), ""]))
     if release:
         click.echo(f"Release: {release}")
-    if STARTER_NOTE in outcome.plan.notes:
-        recipes = " ".join(f"--recipe {name}" for name in outcome.plan.recipes)
+    facts = next((stage.facts for stage in reversed(outcome.plan.stages) if stage.facts), None)
+    if facts and is_starter(dict(facts)):
         click.echo(
             "This is a starter release, for trying things out: its base is a 4-bit round trip or its pairs come from a small grammar.\n"
-            f"The full build: langadapt build --lang {outcome.plan.language} {recipes} --sources hub \\\n"
-            "    --resource nli=YOUR_NLI.tsv --resource sts=YOUR_STS.tsv --resource sts-test=YOUR_TEST.tsv"
+            f"The full build: {full_build(dict(facts))}"
         )

@@ -105,6 +105,8 @@ class InitVocab(Stage):
 class Train(Stage):
     """Train an encoder on text or pairs with one objective and one adaptation."""
 
+    version: ClassVar[str] = "2"
+
     inputs: ClassVar = {"encoder": ("Encoder",), "data": ("Corpus", "Pairs"), "teacher": ("Encoder",)}
     slots: ClassVar = {
         "objective": "objective",
@@ -137,6 +139,9 @@ class Train(Stage):
     precision: Precision = "auto"
     tokens_per_batch: Annotated[int, Field(ge=128)] = 4096
     """Padded tokens in one forward pass: memory grows with it, results do not depend on it beyond rounding."""
+    mega_batch: Annotated[int, Field(ge=1)] = 16
+    """Batches shuffled together and cut by length, to save padding; 1 keeps every batch random.  Objectives with in-batch
+    negatives are always random."""
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Share of the rows kept out of training to measure the loss on."""
     validation: Slot | None = None

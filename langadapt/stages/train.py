@@ -81,6 +81,7 @@ def make_settings(stage: Any, rows: int) -> Settings:
         tokens_per_batch=stage.tokens_per_batch,
         evaluate_every=stage.evaluate_every or per_epoch,
         keep=stage.keep,
+        mega_batch=stage.mega_batch,
         # How often a checkpoint is written changes no result; tests that kill a build want it often.
         checkpoint_seconds=float(os.environ.get("LANGADAPT_CHECKPOINT_SECONDS", "60")),
     )

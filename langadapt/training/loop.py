@@ -1,9 +1,9 @@
 """The training loop.
 
 One optimiser step takes `batch_size` rows over all devices.  Rows are tokenised before the first step; inside a
-step, sequences of similar length are padded together (:mod:`langadapt.modeling.batching`), so batches can stay
-random and still waste nothing.  A separable objective's batch is cut into micro-batches by tokens and their
-gradients accumulate; an objective with in-batch negatives sees its whole batch at once.
+step, sequences of similar length are padded together (:mod:`langadapt.modeling.batching`).  A separable objective's
+batches are bucketed by length inside shuffled mega-batches, and a batch is cut into micro-batches by tokens whose
+gradients accumulate; an objective with in-batch negatives sees random batches, each whole at once.
 
 Every step seeds its own generators from (seed, step), so a run that is killed and resumed from a checkpoint
 takes the very same path, bit for bit on CPU.
@@ -29,7 +29,7 @@ from langadapt.registry.component import Context
 from langadapt.registry.kinds import Batch, Loss
 from langadapt.training.checkpoints import Checkpoints
 from langadapt.training.distributed import gather_rows, total, world
-from langadapt.training.tokenized import Row, TokenizedRows, epoch_order, steps_per_epoch
+from langadapt.training.tokenized import Row, TokenizedRows, bucketed, epoch_order, steps_per_epoch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -52,6 +52,7 @@ class Settings:
     tokens_per_batch: int
     evaluate_every: int
     keep: str
+    mega_batch: int = 16
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
 
@@ -135,6 +136,7 @@ class _Run:
         self.wrapped, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
         self.checkpoints = Checkpoints(ctx.workdir / "checkpoints")
         self.history = History()
+        self.lengths = data.lengths()
         self.per_epoch = steps_per_epoch(len(data), settings.batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
 
@@ -188,9 +190,14 @@ class _Run:
     def _rows(self, step: int) -> list[Row]:
         """This process's share of a step's rows, strided so that shares differ by one row at most."""
         epoch, within = divmod(step, self.per_epoch)
-        if self._order[0] != epoch:
-            self._order = (epoch, epoch_order(len(self.data), epoch, self.ctx.seed_for("order")))
         size = self.settings.batch_size
+        if self._order[0] != epoch:
+            seed = self.ctx.seed_for("order")
+            order = epoch_order(len(self.data), epoch, seed)
+            # In-batch negatives of one length would give themselves away by it: such objectives keep random batches.
+            if self.objective.separable and self.settings.mega_batch > 1:
+                order = bucketed(order, self.lengths, size, self.settings.mega_batch, seed, epoch)
+            self._order = (epoch, order)
         whole = self._order[1][within * size : (within + 1) * size]
         # The short last batch of an epoch may leave a process without a row: it borrows the first one.
         chosen = whole[self.rank :: self.world] if len(whole) > self.rank else whole[:1]

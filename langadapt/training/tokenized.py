@@ -53,6 +53,10 @@ class TokenizedRows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, over all its texts: (n,)."""
+        return np.array([sum(len(v) for v in row.values() if isinstance(v, list)) for row in self.rows])
+
     @classmethod
     def of(cls, data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int, long_texts: str, prompt: str = "") -> TokenizedRows:
         """Tokenise every text column; ``split`` cuts a long text into several rows, ``truncate`` keeps its start."""
@@ -106,11 +110,21 @@ def epoch_order(rows: int, epoch: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
-def batch_rows(order_of: Any, rows: int, batch_size: int, step: int) -> tuple[int, np.ndarray]:
-    """(epoch, row indices) of a 0-based optimiser step; the last batch of an epoch may be short."""
-    per_epoch = steps_per_epoch(rows, batch_size)
-    epoch, within = divmod(step, per_epoch)
-    return epoch, order_of(epoch)[within * batch_size : (within + 1) * batch_size]
+def bucketed(order: np.ndarray, lengths: np.ndarray, batch_size: int, mega: int, seed: int, epoch: int) -> np.ndarray:
+    """A shuffled order cut anew so that the rows of a batch have similar lengths.
+
+    The order is taken `mega` batches at a time; inside such a mega-batch rows are sorted by length and cut into batches, and the
+    batches are shuffled.  A row still meets others by chance from epoch to epoch, and padding nearly vanishes.  The last, short batch
+    of the epoch stays last.
+    """
+    whole = len(order) // batch_size * batch_size
+    rng = np.random.default_rng([seed, epoch, 1])
+    parts = []
+    for start in range(0, whole, mega * batch_size):
+        chunk = order[start : min(start + mega * batch_size, whole)]
+        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        parts.append(rng.permutation(chunk.reshape(-1, batch_size)).reshape(-1))
+    return np.concatenate([*parts, order[whole:]])
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Transformers(Component):
     """Weights (safetensors), config and fast tokenizer, as ``AutoModel`` and ``AutoTokenizer`` load them.
 
-    A masked-LM head is kept where the last training had one.
+    A masked-LM head is kept where the last training had one.  The unused pooling layer of BERT and RoBERTa is written as zeros:
+    left out, every loader would start it at random and warn of an untrained model.
     """
 
     kind: ClassVar[str] = "exporter"
@@ -28,6 +29,22 @@ class Transformers(Component):
     def export(self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path) -> None:
         tokenizer.model_max_length = settings.max_length
         save_checkpoint(encoder.model, tokenizer, folder)
+        if getattr(encoder.model, "pooler", 0) is None and encoder.model.config.model_type in WITH_POOLER:
+            _add_empty_pooler(folder / "model.safetensors", int(encoder.model.config.hidden_size))
+
+
+WITH_POOLER = ("bert", "roberta", "xlm-roberta", "camembert")
+
+
+def _add_empty_pooler(path: Path, width: int) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    if not path.is_file():  # sharded: too large a model for the warning to matter
+        return
+    tensors = load_file(str(path))
+    tensors |= {"pooler.dense.weight": torch.zeros(width, width), "pooler.dense.bias": torch.zeros(width)}
+    save_file(tensors, str(path), metadata={"format": "pt"})
 
 
 class SentenceTransformers(Transformers):
