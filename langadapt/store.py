@@ -99,6 +99,7 @@ class Store:
         full = {"key": key, "digest": stable_hash(files), "files": files, **record}
         write_json(folder / RECORD, full)
         for name in [*files, RECORD]:
+            (folder / name).chmod(0o644)  # some writers leave 0600: a shared store and a release are for others to read
             _sync(folder / name)
         target = self.path(key)
         if not self.has(key):

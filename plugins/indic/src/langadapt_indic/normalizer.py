@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from langadapt.registry.component import Component
@@ -35,6 +36,24 @@ DIGITS = {
 INVISIBLE = "\ufeff\u200b\u2060\u00ad"
 """Byte-order mark, zero-width space, word joiner, soft hyphen: never part of a word."""
 
+VIRAMAS = "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca"
+NUKTAS = "\u093c\u09bc\u0a3c\u0abc\u0b3c\u0c3c\u0cbc"
+
+
+def _ranges(characters: Iterable[str]) -> str:
+    """Sorted characters as the inside of a character class."""
+    found: list[list[str]] = []
+    for c in characters:
+        if found and ord(found[-1][1]) + 1 == ord(c):
+            found[-1][1] = c
+        else:
+            found.append([c, c])
+    return "".join(f"{first}-{last}" for first, last in found)
+
+
+STEADY = _ranges(c for c in map(chr, range(0x900, 0xE00)) if unicodedata.category(c)[0] in "LM" and not unicodedata.combining(c))
+"""Letters and vowel signs that canonical ordering never moves."""
+
 
 class Indic(Component):
     """NFC; stray joiners, nukta, danda and digit forms made uniform.  Vowel signs are never touched.
@@ -55,6 +74,9 @@ class Indic(Component):
     def normalize(self, text: str) -> str:
         """Pure and idempotent."""
         text = unicodedata.normalize("NFC", text)
+        for pattern, replacement in self.invisible():
+            text = re.sub(pattern, replacement, text)
+        text = unicodedata.normalize("NFC", text)  # what stood apart may compose now
         for pattern, replacement in self.rules():
             text = re.sub(pattern, replacement, text)
         return text
@@ -63,26 +85,34 @@ class Indic(Component):
         """The same rules for ``tokenizers``."""
         from tokenizers import Regex, normalizers
 
-        steps = [normalizers.Replace(Regex(pattern), replacement) for pattern, replacement in self.rules()]
-        return normalizers.Sequence([normalizers.NFC(), *steps])
+        first, then = ([normalizers.Replace(Regex(p), r) for p, r in rules] for rules in (self.invisible(), self.rules()))
+        return normalizers.Sequence([normalizers.NFC(), *first, normalizers.NFC(), *then])
+
+    def invisible(self) -> list[tuple[str, str]]:
+        """Rules that take invisible characters out, as in :meth:`rules`.
+
+        A joiner stays right behind a virama that no canonical ordering can move away from it.
+        """
+        behind = f"(?<![{STEADY}][{VIRAMAS}])(?<![{STEADY}][{NUKTAS}][{VIRAMAS}])"
+        return [(f"[{INVISIBLE}]", ""), (f"{behind}[\u200c\u200d]", "")]
 
     def rules(self) -> list[tuple[str, str]]:
         """(regular expression, plain replacement) in order; only syntax that Python and Oniguruma read alike."""
         letters = "\u0900-\u0963\u0966-\u0dff"
-        viramas = "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d"
-        found = [(f"[{INVISIBLE}]", "")]
+        found = self._digits() if self.digits == "native" else []
         found.append((EYELASH[1] + "(?=[यह])", EYELASH[0]))
-        found.append((f"(?<![{viramas}])[\u200c\u200d]+", ""))
-        found.append(("(?<=[\u200c\u200d])[\u200c\u200d]+", ""))
         # The eyelash form keeps its composed rra; all other nukta letters are decomposed.
         found += [(f"{letter}(?!\u094d[यह])", pair) for letter, pair in DECOMPOSED.items()]
-        found.append((f"(?<=[{letters}] )\\|(?= |$)|(?<=[{letters}])\\|(?!\\|)", "।"))
+        found.append((f"(?<=[{letters}] )\\|(?![^ \n])|(?<=[{letters}])\\|(?!\\|)", "।"))
         found.append(("।।", "॥"))
-        if self.digits != "keep":
-            for i in range(10):
-                everywhere = "".join(row[i] for row in DIGITS.values())
-                if self.digits == "ascii":
-                    found.append((f"[{everywhere}]", str(i)))
-                else:
-                    found.append((f"[{i}{everywhere}]", DIGITS[self.script][i]))
+        return found + (self._digits() if self.digits == "ascii" else [])
+
+    def _digits(self) -> list[tuple[str, str]]:
+        found = []
+        for i in range(10):
+            everywhere = "".join(row[i] for row in DIGITS.values())
+            if self.digits == "ascii":
+                found.append((f"[{everywhere}]", str(i)))
+            else:
+                found.append((f"[{i}{everywhere}]", DIGITS[self.script][i]))
         return found

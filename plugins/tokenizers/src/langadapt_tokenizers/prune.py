@@ -74,6 +74,8 @@ class Prune(Component):
                 kept.add(index)
         if state["model"]["type"] == "BPE":
             _close_over_merges(state["model"], kept)
+        if state["model"].get("byte_fallback"):
+            kept.update(base.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in range(256)]))
         return kept
 
 
@@ -95,12 +97,17 @@ def _pair(merge: str | list[str]) -> tuple[str, str]:
     return left, right
 
 
+def _product(model: dict[str, Any], left: str, right: str) -> str:
+    """The piece that a merge makes."""
+    return left + right.removeprefix(model.get("continuing_subword_prefix") or "")
+
+
 def _close_over_merges(model: dict[str, Any], kept: set[int]) -> None:
     """Add the parts of every kept BPE token, last merge first, and all single characters."""
     vocab = model["vocab"]
     for merge in reversed(model["merges"]):
         left, right = _pair(merge)
-        if vocab[left + right] in kept:
+        if vocab[_product(model, left, right)] in kept:
             kept.update((vocab[left], vocab[right]))
     kept.update(index for token, index in vocab.items() if len(token) == 1)
 
@@ -116,7 +123,7 @@ def _rebuilt(base: PreTrainedTokenizerFast, state: dict[str, Any], kept: set[int
     elif model["type"] in ("WordPiece", "BPE"):
         model["vocab"] = {token: order[i] for token, i in model["vocab"].items() if i in kept}
         if model["type"] == "BPE":
-            model["merges"] = [m for m in model["merges"] if {*_pair(m), "".join(_pair(m))} <= model["vocab"].keys()]
+            model["merges"] = [m for m in model["merges"] if {*_pair(m), _product(model, *_pair(m))} <= model["vocab"].keys()]
     else:
         raise ModelError(f"a {model['type']} tokenizer cannot be pruned")
     for item in state["added_tokens"]:
@@ -150,5 +157,6 @@ def _like(base: PreTrainedTokenizerFast, backend: Any) -> PreTrainedTokenizerFas
         tokenizer_object=backend,
         model_max_length=base.model_max_length,
         model_input_names=["input_ids", "attention_mask"],
+        additional_special_tokens=[token for token in base.all_special_tokens if token not in roles.values()],
         **named,
     )

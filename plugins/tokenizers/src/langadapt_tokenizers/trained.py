@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import string
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import sentencepiece
@@ -96,6 +97,7 @@ class Unigram(Component):
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "unigram"
+    version: ClassVar[str] = "2"
 
     vocab_size: VocabSize = 30_000
     lowercase: bool = False
@@ -124,11 +126,10 @@ class Unigram(Component):
 
     def _pieces(self, texts: Iterable[str], reserved: int) -> list[tuple[str, float]]:
         """(piece, log probability), most probable first."""
-        sentences = (unicodedata.normalize("NFKC", text.lower() if self.lowercase else text) for text in texts)
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(" ".join(text.split()) for text in sentences if text.strip()),
+                sentence_iterator=self._sentences(texts),
                 model_writer=model,
                 model_type="unigram",
                 vocab_size=self.vocab_size - reserved + 1,
@@ -147,6 +148,20 @@ class Unigram(Component):
             raise DataError(f"no tokenizer can be trained on this corpus: {error}", hint="Give more text, or lower vocab_size.") from error
         trained = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
         return [(trained.id_to_piece(i), trained.get_score(i)) for i in range(1, trained.get_piece_size())]
+
+    def _sentences(self, texts: Iterable[str]) -> Iterator[str]:
+        """Every text, then every word seen at least five times, once.
+
+        Sentencepiece considers only pieces that have two different successors in the text, and a word that a space always follows has
+        one: in a small corpus it would cut its most frequent words.  Standing alone, a word has another successor, the end.
+        """
+        counts: Counter[str] = Counter()
+        for text in texts:
+            words = unicodedata.normalize("NFKC", text.lower() if self.lowercase else text).split()
+            if words:
+                counts.update(words)
+                yield " ".join(words)
+        yield from (word for word, count in counts.items() if count >= 5)
 
 
 def _wrapped(tokenizer: Tokenizer, names: dict[str, str], max_length: int) -> PreTrainedTokenizerFast:

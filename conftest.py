@@ -15,7 +15,7 @@ from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 
-DATA = Path(os.environ.get("LANGADAPT_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("LANGADAPT_TEST_DATA", Path(__file__).resolve().parents[1] / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
