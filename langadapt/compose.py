@@ -104,7 +104,7 @@ def parse_manifest(model: type[BaseModel], document: yaml.Document) -> Any:
     except ValidationError as error:
         problems: list[LangadaptError] = []
         for problem in error.errors():
-            path = tuple(part for part in problem["loc"] if part != "name")
+            path = problem["loc"]
             where = document.where(path)
             if problem["type"] == "extra_forbidden":
                 known = _fields_at(model, path[:-1])

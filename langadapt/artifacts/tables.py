@@ -35,14 +35,14 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
             for number, raw in enumerate(handle, 1):
-                text = raw.decode("utf-8")
+                text = raw.decode("utf-8").rstrip("\r\n")
                 if len(text) > MAX_LINE:
                     raise DataError(
                         f"a line of {len(text):,} characters (at most {MAX_LINE:,})",
                         where=f"{path}:{number}",
                         hint="Break the text into one document or sentence a line.",
                     )
-                yield number, text.rstrip("\r\n").removeprefix("\ufeff" if number == 1 else "")
+                yield number, text.removeprefix("\ufeff" if number == 1 else "")
     except UnicodeDecodeError as error:
         raise DataError(
             f"byte 0x{error.object[error.start]:02x} at column {error.start + 1} is not valid UTF-8",

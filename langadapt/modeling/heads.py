@@ -44,7 +44,12 @@ def output_layer(model: PreTrainedModel) -> tuple[torch.nn.Module | None, torch.
     """(decoder module, output bias (V,)) of a masked-LM model; None where there is none.
 
     The bias is one per vocabulary entry and belongs to the token, not to the row number: surgery must move it.
+
+    Raises:
+        ModelError: the architecture's head is not known.
     """
+    if hasattr(model, "lm_predictions"):  # transformers names a layer inside this head as its output rows
+        raise ModelError(f"the masked-LM head of '{model.config.model_type}' without 'legacy' in its config is not known")
     decoder = model.get_output_embeddings()
     if decoder is None:
         return None, None

@@ -40,6 +40,8 @@ def unigram_log_probabilities(tokenizer: PreTrainedTokenizerFast, texts: Iterabl
     """log p of each token in the texts, add-one smoothed: (V,) float32."""
     counts = np.ones(len(tokenizer), dtype=np.float64)
     backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
     block: list[str] = []
 
     def flush() -> None:
@@ -73,8 +75,13 @@ def apply_mixture(
             mixes their biases like their rows.
 
     Raises:
-        ModelError: the mixture does not cover the new vocabulary.
+        ModelError: the mixture does not cover the new vocabulary, or the architecture fixes the padding id to another.
     """
+    if model.config.model_type == "mpnet" and new.pad_token_id != old.pad_token_id:
+        raise ModelError(
+            f"'mpnet' counts positions from padding id {old.pad_token_id}, but the new tokenizer pads with {new.pad_token_id}",
+            hint="Use the tokenizer 'unigram' or 'prune', which keep that id.",
+        )
     size_old, size_new = len(old), len(new)
     weights = mixture.weights
     if weights.shape != (size_new, size_old) or len(mixture.provenance) != size_new:
@@ -95,6 +102,8 @@ def apply_mixture(
     if pad is not None and embeddings.padding_idx is not None and old.pad_token_id is not None:
         rows[pad] = embeddings.weight.detach()[old.pad_token_id].float()
     _replace(embeddings, rows, pad if embeddings.padding_idx is not None else None)
+    if pad is not None and old.pad_token_id is not None and pad != old.pad_token_id:
+        _move_positions(model, old.pad_token_id, pad)
     if decoder is not None:
         decoder.weight = embeddings.weight if tied else nn.Parameter(_required(outputs))
         decoder.out_features = size_new
@@ -145,6 +154,22 @@ def _replace(embeddings: Any, rows: torch.Tensor, padding_idx: int | None) -> No
     embeddings.weight = nn.Parameter(rows)
     embeddings.num_embeddings = rows.shape[0]
     embeddings.padding_idx = padding_idx
+
+
+def _move_positions(model: PreTrainedModel, old_pad: int, new_pad: int) -> None:
+    """RoBERTa and its kin count positions from the padding id on: the position rows move along with it."""
+    for module in model.base_model.modules():
+        table: Any = getattr(module, "position_embeddings", None)
+        if not isinstance(table, nn.Embedding) or table.padding_idx is None:
+            continue
+        rows = table.weight.detach()
+        rows = torch.cat([rows[old_pad].expand(new_pad + 1, -1), rows[old_pad + 1 :]])
+        _replace(table, rows, new_pad)
+        places: Any = module
+        places.padding_idx = new_pad
+        places.position_ids = torch.arange(len(rows)).expand((1, -1))
+        places.token_type_ids = torch.zeros((1, len(rows)), dtype=torch.int64)
+        model.config.max_position_embeddings = model.base_model.config.max_position_embeddings = len(rows)
 
 
 def _configure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, size: int) -> None:

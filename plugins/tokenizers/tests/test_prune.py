@@ -188,3 +188,13 @@ def test_extra_special_tokens_stay_special(pruned: Any, texts: list[str]) -> Non
     assert len(smaller) < len(extended)
     assert smaller.convert_tokens_to_ids("<url>") in smaller.all_special_ids
     assert "<url>" in tokens(smaller, "पाहा <url> येथे")
+
+
+def test_limits_inside_the_base_do_not_hide_text(texts: list[str]) -> None:
+    made = WordPiece(vocab_size=2500).train(texts, None, Context())
+    made.backend_tokenizer.enable_truncation(4)
+    made.backend_tokenizer.enable_padding(length=8)
+    smaller = Prune(min_saving=0).train(texts[:60], made, Context())
+    made.backend_tokenizer.no_truncation()
+    made.backend_tokenizer.no_padding()
+    assert [tokens(smaller, text) for text in texts[:60]] == [tokens(made, text) for text in texts[:60]]

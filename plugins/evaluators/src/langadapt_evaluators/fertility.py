@@ -37,7 +37,10 @@ class Fertility(Component):
         unknown = tokenizer.unk_token_id
         counts = np.zeros((len(texts), 4))  # words, tokens, continued words, unknown tokens
         words = [text.split() for text in texts]
-        flat = tokenizer.backend_tokenizer.encode_batch_fast([w for line in words for w in line], add_special_tokens=False)
+        backend = tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        flat = backend.encode_batch_fast([w for line in words for w in line], add_special_tokens=False)
         stream = iter(flat)
         for row, line in enumerate(words):
             for _ in line:

@@ -47,8 +47,9 @@ class Prune(Component):
         """
         if base is None:
             raise ModelError("prune needs a base: name the stage's 'encoder'")
+        counts = _counts(base, texts)
         state = json.loads(base.backend_tokenizer.to_str())
-        kept = self._kept(state, base, _counts(base, texts))
+        kept = self._kept(state, base, counts)
         size = len(base)
         if len(kept) > (1 - self.min_saving) * size:
             ctx.log.info(f"{len(kept):,} of {size:,} pieces are in use: the vocabulary stays as it is")
@@ -82,13 +83,16 @@ class Prune(Component):
 def _counts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Counter[int]:
     """Occurrences of each id."""
     counts: Counter[int] = Counter()
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # a tokenizer.json may bring its own limits
+    backend.no_padding()
     block: list[str] = []
     for text in texts:
         block.append(text)
         if len(block) == 1024:
-            counts.update(i for item in tokenizer.backend_tokenizer.encode_batch_fast(block) for i in item.ids)
+            counts.update(i for item in backend.encode_batch_fast(block) for i in item.ids)
             block = []
-    counts.update(i for item in tokenizer.backend_tokenizer.encode_batch_fast(block) for i in item.ids)
+    counts.update(i for item in backend.encode_batch_fast(block) for i in item.ids)
     return counts
 
 

@@ -10,29 +10,53 @@ from scipy.sparse import csr_array
 from langadapt.registry.kinds import Vocab
 
 
-def canonical(token: str) -> str:
-    """One spelling across tokenizer types: ``▁`` for a piece that begins a word, nothing for one that continues it.
-
-    ``##ing`` (WordPiece) → ``ing``; ``Ġthe`` (byte-level BPE) and ``▁the`` (SentencePiece) → ``▁the``.
-    """
-    if token.startswith("##"):
-        return token[2:]
-    return "▁" + token[1:] if token.startswith("Ġ") else token
+OWN = "\0"
+"""Begins the spelling of what no other tokenizer type spells: special tokens, and bytes that are no text by themselves."""
 
 
 def canonical_tokens(vocab: Vocab) -> list[str]:
-    """Every token of a vocabulary in the common spelling; special tokens get a spelling no piece has."""
-    wordpiece = any(token.startswith("##") for token in vocab.tokens)
+    """Every token in one spelling across tokenizer types: ``▁`` before a piece that begins a word, nothing before others.
+
+    ``##ing`` (WordPiece) → ``ing``; ``the`` (WordPiece), ``Ġthe`` (byte-level BPE) and ``▁the`` (SentencePiece) → ``▁the``;
+    byte-level pieces are decoded.  The type is the tokenizer's own: large vocabularies hold pieces like ``###`` by chance.
+    """
+    if is_byte_level(vocab):
+        spell = _from_bytes
+    elif getattr(vocab.tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None) == "##":
+        spell = _from_wordpiece
+    else:
+        spell = str
     special = {index: role for role, index in vocab.special.items()}
-    found = []
-    for index, token in enumerate(vocab.tokens):
-        if index in special:
-            found.append(f"\0{special[index]}")
-        elif wordpiece and not token.startswith("##"):
-            found.append("▁" + token)
-        else:
-            found.append(canonical(token))
-    return found
+    return [OWN + special[index] if index in special else spell(token) for index, token in enumerate(vocab.tokens)]
+
+
+def is_byte_level(vocab: Vocab) -> bool:
+    """Whether the pieces spell bytes, as GPT-2's and RoBERTa's do."""
+    return "ByteLevel" in repr(vocab.tokenizer.backend_tokenizer.pre_tokenizer)
+
+
+def _from_wordpiece(token: str) -> str:
+    return token[2:] if token.startswith("##") else "▁" + token
+
+
+def _from_bytes(token: str) -> str:
+    try:
+        text = bytes(BYTES[c] for c in token).decode("utf-8")
+    except KeyError:  # an added token, spelt as it is
+        return token
+    except UnicodeDecodeError:
+        return OWN + token
+    return "▁" + text[1:] if text.startswith(" ") else text
+
+
+def _bytes() -> dict[str, int]:
+    """GPT-2's letter for each byte, the other way round: printable ones stand for themselves, the rest follow from U+0100 on."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+BYTES = _bytes()
 
 
 def shared_ids(old: Vocab, new: Vocab) -> dict[int, int]:

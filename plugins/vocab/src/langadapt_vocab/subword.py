@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from langadapt.registry.component import Component, Context
 from langadapt.registry.kinds import Mixture, Vocab
-from langadapt_vocab.shared import canonical_tokens, shared_ids, sparse
+from langadapt_vocab.shared import OWN, canonical_tokens, is_byte_level, shared_ids, sparse
 from langadapt_vocab.simple import drawn
 
 
@@ -46,7 +46,7 @@ def _surface(vocab: Vocab, ids: list[int]) -> list[tuple[str, bool]]:
     spelt = canonical_tokens(vocab)
     for i in ids:
         token = spelt[i]
-        found.append((token.removeprefix("▁").strip("\0"), token.startswith("▁")))
+        found.append(("" if token.startswith(OWN) else token.removeprefix("▁"), token.startswith("▁")))
     return found
 
 
@@ -55,16 +55,23 @@ def pieces(old: Vocab, surfaces: list[tuple[str, bool]]) -> list[list[int]]:
 
     Unknown pieces do not count: a text spelt by nothing else gets an empty list.
     """
-    backend = old.tokenizer.backend_tokenizer
     unknown = old.special.get("unk")
-    places = {token: index for index, token in enumerate(canonical_tokens(old))}
+    spelt = canonical_tokens(old)
+    places = {token: index for index, token in reversed(list(enumerate(spelt)))}
+    space = " " if is_byte_level(old) else ""  # other types mark the beginning of a word by themselves
+    backend = old.tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
     found = []
-    encoded = backend.encode_batch_fast([text for text, _ in surfaces], add_special_tokens=False)
+    encoded = backend.encode_batch_fast(
+        [space + text if begins else text for text, begins in surfaces], add_special_tokens=False
+    )
     for item, (_, begins) in zip(encoded, surfaces, strict=True):
         ids = [i for i in item.ids if i != unknown]
-        if ids and not begins:
-            first = old.tokens[ids[0]]
-            inner = first.removeprefix("▁").removeprefix("Ġ")
+        if len(ids) < len(item.ids) and all(spelt[i] == "▁" for i in ids):  # the mark of a word's beginning, and nothing known
+            ids = []
+        if ids and not begins and spelt[ids[0]].startswith("▁"):
+            inner = spelt[ids[0]].removeprefix("▁")
             if not inner:
                 ids = ids[1:]
             elif inner in places:

@@ -1,0 +1,194 @@
+"""Pair objectives against sentence-transformers' losses and losses by hand."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from langadapt_objectives.contrastive import MultipleNegatives, triplets
+from langadapt_objectives.nli import NliSoftmax
+from langadapt_objectives.sts import CosineSts
+
+from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.errors import DataError
+from langadapt.modeling.encoder import EncoderModule
+from langadapt.modeling.pooling import Mean
+
+SENTENCES = [
+    "एक माणूस गिटार वाजवत आहे.",
+    "कोणीतरी वाद्य वाजवत आहे.",
+    "मुले मैदानात खेळत आहेत.",
+    "मुले बाहेर आहेत.",
+    "ती बाजारात भाजी विकते.",
+    "ती काहीतरी विकते.",
+    "आज पुण्यात खूप पाऊस पडला.",
+    "पुण्यात पाऊस झाला.",
+    "शिक्षक वर्गात शिकवत आहेत.",
+    "कोणीतरी शिकवत आहे.",
+    "मुले घरात झोपली आहेत.",
+    "पुण्यात आज ऊन होते.",
+]
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny: Path) -> LoadedEncoder:
+    return encoders.load(tiny)
+
+
+@pytest.fixture(scope="module")
+def encoder(loaded: LoadedEncoder) -> EncoderModule:
+    return loaded.module(Mean()).eval()
+
+
+def ids(loaded: LoadedEncoder, text: str) -> list[int]:
+    found: list[int] = loaded.tokenizer(text)["input_ids"]
+    return found
+
+
+def theirs(name: str, **options: Any) -> Any:
+    """A loss of sentence-transformers, for embeddings already made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sentence_transformers import losses
+    return getattr(losses, name)(model=torch.nn.Identity(), **options)
+
+
+def vectors(encoder: EncoderModule, loaded: LoadedEncoder, texts: list[str]) -> torch.Tensor:
+    return torch.cat([encoder.embed([ids(loaded, text)]) for text in texts])
+
+
+def pairs(loaded: LoadedEncoder, rows: list[tuple[str, ...]]) -> list[dict[str, Any]]:
+    names = ("anchor", "positive", "negative")
+    return [{name: ids(loaded, text) for name, text in zip(names, row, strict=False)} for row in rows]
+
+
+@pytest.mark.parametrize("scale", [20.0, 5.0])
+@pytest.mark.parametrize("hard", [False, True])
+def test_multiple_negatives_equals_sentence_transformers(loaded: LoadedEncoder, encoder: EncoderModule, scale: float, hard: bool) -> None:
+    objective = MultipleNegatives(scale=scale)
+    columns = [SENTENCES[:4], SENTENCES[4:8], *([SENTENCES[8:12]] if hard else [])]
+    rows = pairs(loaded, list(zip(*columns, strict=True)))
+    batch = objective.collate(rows, loaded.tokenizer, np.random.default_rng(0))
+    found = objective.loss(encoder, None, batch, 0).total / batch.count
+    embeddings = [vectors(encoder, loaded, column) for column in columns]
+    expected = theirs("MultipleNegativesRankingLoss", scale=scale).compute_loss_from_embeddings(embeddings, None)
+    assert float(found) == pytest.approx(float(expected), abs=1e-5)
+    gradients = [torch.autograd.grad(loss, encoder.model.embeddings.LayerNorm.weight)[0] for loss in (found, expected)]
+    assert torch.allclose(*gradients, atol=1e-5)
+
+
+def test_repeated_texts_are_no_negatives(loaded: LoadedEncoder, encoder: EncoderModule) -> None:
+    a, b, c, d, e, f = SENTENCES[:6]
+    # Anchor a twice with two positives; the third row's positive is the first anchor; a hard negative repeats a positive.
+    rows = [(a, b, e), (a, c, f), (d, a, b)]
+    objective = MultipleNegatives()
+    batch = objective.collate(pairs(loaded, rows), loaded.tokenizer, np.random.default_rng(0))
+    found = float(objective.loss(encoder, None, batch, 0).total.detach())
+    unit = {
+        text: vector / np.linalg.norm(vector)
+        for text, vector in zip((a, b, c, d, e, f), vectors(encoder, loaded, [a, b, c, d, e, f]).detach().numpy(), strict=True)
+    }
+    candidates = [row[1] for row in rows] + [row[2] for row in rows]
+    expected = 0.0
+    for i, (anchor, positive, _) in enumerate(rows):
+        logits = [20 * unit[anchor] @ unit[text] for j, text in enumerate(candidates) if j == i or text not in (anchor, positive)]
+        own = 20 * unit[anchor] @ unit[positive]
+        expected += float(np.log(np.exp(np.array(logits) - own).sum()))
+    assert found == pytest.approx(expected, abs=1e-4)
+    plain = theirs("MultipleNegativesRankingLoss").compute_loss_from_embeddings(
+        [vectors(encoder, loaded, [row[k] for row in rows]) for k in range(3)], None
+    )
+    assert abs(float(plain) * 3 - expected) > 0.1  # without the mask it is another loss
+
+
+def test_rows_may_lack_a_hard_negative(loaded: LoadedEncoder) -> None:
+    rows = pairs(loaded, [tuple(SENTENCES[:3]), tuple(SENTENCES[3:5])])
+    rows[1]["negative"] = None
+    batch = MultipleNegatives().collate(rows, loaded.tokenizer, np.random.default_rng(0))
+    assert batch.count == 2
+    assert batch.sequences == [ids(loaded, SENTENCES[i]) for i in (0, 3, 1, 4, 2)]
+
+
+def test_triplets_from_nli() -> None:
+    rows = [
+        ("p1", "e1", "entailment"),
+        ("p1", "n1", "neutral"),
+        ("p2", "e2", "entailment"),
+        ("p1", "c1", "contradiction"),
+        ("p1", "e3", "entailment"),
+        ("p1", "c2", "contradiction"),
+        ("p1", "e4", "entailment"),
+        ("p3", "c3", "contradiction"),
+    ]
+    data = Dataset.from_list([dict(zip(("premise", "hypothesis", "label"), row, strict=True)) for row in rows])
+    found = [tuple(row.values()) for row in triplets(data)]
+    assert found == [("p1", "e1", "c1"), ("p2", "e2", None), ("p1", "e3", "c2"), ("p1", "e4", "c1")]
+    assert [tuple(row.values()) for row in MultipleNegatives().prepare(data)] == found
+    with pytest.raises(DataError, match="entailment"):
+        MultipleNegatives().prepare(data.filter(lambda row: row["label"] != "entailment"))
+
+
+def test_cosine_sts_equals_sentence_transformers(loaded: LoadedEncoder, encoder: EncoderModule) -> None:
+    scores = [0.0, 0.25, 0.5, 0.9, 1.0, 0.33]
+    rows = [
+        {"sentence1": ids(loaded, a), "sentence2": ids(loaded, b), "score": score}
+        for a, b, score in zip(SENTENCES[:6], SENTENCES[6:], scores, strict=True)
+    ]
+    batch = CosineSts().collate(rows, loaded.tokenizer, np.random.default_rng(0))
+    assert batch.count == 6
+    found = CosineSts().loss(encoder, None, batch, 0).total / batch.count
+    both = [vectors(encoder, loaded, SENTENCES[:6]), vectors(encoder, loaded, SENTENCES[6:])]
+    expected = theirs("CosineSimilarityLoss").compute_loss_from_embeddings(both, torch.tensor(scores))
+    assert float(found) == pytest.approx(float(expected), abs=1e-6)
+
+
+class Table:
+    """Stands for an encoder whose vectors are fixed: the vector of [i] is row i."""
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        self.rows = rows
+
+    def embed(self, sequences: list[list[int]]) -> torch.Tensor:
+        return self.rows[[ids[0] for ids in sequences]]
+
+
+def test_nli_softmax_by_hand_and_learning() -> None:
+    torch.manual_seed(0)
+    table: Any = Table(torch.randn(120, 6))
+    labels = ["entailment", "neutral", "contradiction"]
+    distance = (table.rows[0::2] - table.rows[1::2]).abs().sum(1)
+    cuts = np.quantile(distance.numpy(), [1 / 3, 2 / 3])
+    rows = [
+        {"premise": [2 * i], "hypothesis": [2 * i + 1], "label": labels[int(np.searchsorted(cuts, float(d)))]}
+        for i, d in enumerate(distance)
+    ]
+    objective = NliSoftmax()
+    head: Any = objective.head(6)
+    assert head.weight.shape == (3, 18)
+    batch = objective.collate(rows, None, np.random.default_rng(0))  # type: ignore[arg-type]
+    u, v = table.rows[0::2], table.rows[1::2]
+    logits = head(torch.cat([u, v, (u - v).abs()], 1))
+    targets = torch.tensor([labels.index(row["label"]) for row in rows])
+    expected = -torch.log_softmax(logits, 1)[range(60), targets].sum()
+    first = objective.loss(table, head, batch, 0).total
+    assert batch.count == 60
+    assert float(first) == pytest.approx(float(expected), rel=1e-5)
+    optimizer = torch.optim.Adam(head.parameters(), 0.1)
+    for step in range(80):
+        optimizer.zero_grad()
+        objective.loss(table, head, batch, step).total.backward()
+        optimizer.step()
+    found = head(torch.cat([u, v, (u - v).abs()], 1)).argmax(1)
+    assert float((found == targets).float().mean()) > 0.85
+
+
+def test_nli_softmax_wants_more_than_one_label() -> None:
+    data = Dataset.from_list([{"premise": "a", "hypothesis": "b", "label": "neutral", "origin": "x"}] * 3)
+    with pytest.raises(DataError, match="neutral"):
+        NliSoftmax().prepare(data)
