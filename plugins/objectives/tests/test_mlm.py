@@ -61,9 +61,7 @@ def test_rates(rows: list[dict[str, Any]], loaded: LoadedEncoder, rate: float) -
     kept = sum(token == label for token, label in zip(shown, labels, strict=True)) / len(shown)
     assert masked == pytest.approx(0.8, abs=0.02)
     assert kept == pytest.approx(0.1, abs=0.015)
-    swapped = [
-        token for token, label in zip(shown, labels, strict=True) if token != label and token != loaded.tokenizer.mask_token_id
-    ]
+    swapped = [token for token, label in zip(shown, labels, strict=True) if token != label and token != loaded.tokenizer.mask_token_id]
     assert len(swapped) / len(shown) == pytest.approx(0.1, abs=0.015)
     # Random tokens come from the whole vocabulary, and none is special.
     assert not special & set(swapped)

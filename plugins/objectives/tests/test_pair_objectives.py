@@ -78,7 +78,7 @@ def test_multiple_negatives_equals_sentence_transformers(loaded: LoadedEncoder, 
     found = objective.loss(encoder, None, batch, 0).total / batch.count
     embeddings = [vectors(encoder, loaded, column) for column in columns]
     expected = theirs("MultipleNegativesRankingLoss", scale=scale).compute_loss_from_embeddings(embeddings, None)
-    assert float(found) == pytest.approx(float(expected), abs=1e-5)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-5)
     gradients = [torch.autograd.grad(loss, encoder.model.embeddings.LayerNorm.weight)[0] for loss in (found, expected)]
     assert torch.allclose(*gradients, atol=1e-5)
 
@@ -104,7 +104,7 @@ def test_repeated_texts_are_no_negatives(loaded: LoadedEncoder, encoder: Encoder
     plain = theirs("MultipleNegativesRankingLoss").compute_loss_from_embeddings(
         [vectors(encoder, loaded, [row[k] for row in rows]) for k in range(3)], None
     )
-    assert abs(float(plain) * 3 - expected) > 0.1  # without the mask it is another loss
+    assert abs(plain.item() * 3 - expected) > 0.1  # without the mask it is another loss
 
 
 def test_rows_may_lack_a_hard_negative(loaded: LoadedEncoder) -> None:
@@ -145,7 +145,7 @@ def test_cosine_sts_equals_sentence_transformers(loaded: LoadedEncoder, encoder:
     found = CosineSts().loss(encoder, None, batch, 0).total / batch.count
     both = [vectors(encoder, loaded, SENTENCES[:6]), vectors(encoder, loaded, SENTENCES[6:])]
     expected = theirs("CosineSimilarityLoss").compute_loss_from_embeddings(both, torch.tensor(scores))
-    assert float(found) == pytest.approx(float(expected), abs=1e-6)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 class Table:
@@ -178,7 +178,7 @@ def test_nli_softmax_by_hand_and_learning() -> None:
     expected = -torch.log_softmax(logits, 1)[range(60), targets].sum()
     first = objective.loss(table, head, batch, 0).total
     assert batch.count == 60
-    assert float(first) == pytest.approx(float(expected), rel=1e-5)
+    assert first.item() == pytest.approx(expected.item(), rel=1e-5)
     optimizer = torch.optim.Adam(head.parameters(), 0.1)
     for step in range(80):
         optimizer.zero_grad()

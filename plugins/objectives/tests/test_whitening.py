@@ -18,7 +18,8 @@ from langadapt.modeling.pooling import Mean
 def cloud(n: int = 4000, d: int = 16) -> np.ndarray:
     """Correlated vectors of very different variances, off the origin."""
     rng = np.random.default_rng(0)
-    made: np.ndarray = (rng.standard_normal((n, d)) * np.geomspace(3, 0.05, d)) @ rng.standard_normal((d, d)) + 2
+    turned = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    made: np.ndarray = (rng.standard_normal((n, d)) * np.geomspace(3, 0.05, d)) @ turned + 2
     return made.astype(np.float32)
 
 

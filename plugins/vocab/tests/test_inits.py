@@ -19,10 +19,7 @@ from langadapt.modeling.surgery import vocab_of
 from langadapt.registry.component import Context
 from langadapt.registry.kinds import Vocab
 
-TEXTS = """आज एक माणूस गिटार वाजवत आहे आणि मुले मैदानात खेळत आहेत.
-ती बाजारात भाजी विकते, आज पुण्यात खूप पाऊस पडला.
-शिक्षक वर्गात शिकवत आहेत. तो रोज सकाळी धावतो.
-The quick brown fox jumps over the lazy dog; the café is naïve.""".split("\n")
+TEXTS = ["आज एक माणूस गिटार वाजवत आहे आणि मुले मैदानात खेळत आहेत.", "ती बाजारात भाजी विकते, आज पुण्यात खूप पाऊस पडला.", "शिक्षक वर्गात शिकवत आहेत. तो रोज सकाळी धावतो.", "The quick brown fox jumps over the lazy dog; the café is naïve."]
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 
