@@ -1,6 +1,6 @@
 """Is encoder A better than B on an STS file?  The difference of Spearman's rho ×100 with a paired 95 % bootstrap interval.
 
-    python benchmarks/paired_sts.py A B FILE…
+python benchmarks/paired_sts.py A B FILE…
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def main() -> None:
 
         low, high = interval(difference, len(gold), np.random.default_rng(42))
         value = difference(np.arange(len(gold)))
-        print(json.dumps({"file": "/".join(file.parts[-3:]), "n": len(gold), "difference": round(value, 2), "95 %": [round(low, 2), round(high, 2)]}))
+        found = {"file": "/".join(file.parts[-3:]), "n": len(gold), "difference": round(value, 2), "95 %": [round(low, 2), round(high, 2)]}
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -38,8 +38,7 @@ from langadapt.training.tokenized import TokenizedRows
 def read(path: Path, count: int) -> Dataset:
     """A random sample of an STS file (it is sorted by source, and captions are short), scores in [0, 1]."""
     rows = [
-        {"sentence1": row["sentence1"], "sentence2": row["sentence2"], "score": float(row["score"]) / 5}
-        for _, row in tables.rows(path)
+        {"sentence1": row["sentence1"], "sentence2": row["sentence2"], "score": float(row["score"]) / 5} for _, row in tables.rows(path)
     ]
     return Dataset.from_list(rows).shuffle(seed=7).select(range(min(count, len(rows))))
 

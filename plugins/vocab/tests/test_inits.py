@@ -19,7 +19,12 @@ from langadapt.modeling.surgery import vocab_of
 from langadapt.registry.component import Context
 from langadapt.registry.kinds import Vocab
 
-TEXTS = ["आज एक माणूस गिटार वाजवत आहे आणि मुले मैदानात खेळत आहेत.", "ती बाजारात भाजी विकते, आज पुण्यात खूप पाऊस पडला.", "शिक्षक वर्गात शिकवत आहेत. तो रोज सकाळी धावतो.", "The quick brown fox jumps over the lazy dog; the café is naïve."]
+TEXTS = [
+    "आज एक माणूस गिटार वाजवत आहे आणि मुले मैदानात खेळत आहेत.",
+    "ती बाजारात भाजी विकते, आज पुण्यात खूप पाऊस पडला.",
+    "शिक्षक वर्गात शिकवत आहेत. तो रोज सकाळी धावतो.",
+    "The quick brown fox jumps over the lazy dog; the café is naïve.",
+]
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 
@@ -140,7 +145,7 @@ def test_byte_level_pieces_meet_others_as_text() -> None:
     spelt = canonical_tokens(old)
     # Devanagari and accented letters come out as text, not as GPT-2's letters for bytes; a word begins with its mark.
     assert {"▁the", "▁एक", "▁café"} <= set(spelt)
-    assert "Ġ" not in "".join(spelt)
+    assert not any("Ġ" in piece for piece in spelt if not piece.startswith("\0"))
     new = vocab_of(wordpiece(["the", "एक", "café", "##ात"]))
     shared = {new.tokens[i]: spelt[j] for i, j in shared_ids(old, new).items()}
     assert {token: shared[token] for token in ("the", "एक", "café")} == {"the": "▁the", "एक": "▁एक", "café": "▁café"}

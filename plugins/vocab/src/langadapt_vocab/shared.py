@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from langadapt.registry.kinds import Vocab
-
 
 OWN = "\0"
 """Begins the spelling of what no other tokenizer type spells: special tokens, and bytes that are no text by themselves."""
@@ -20,12 +19,11 @@ def canonical_tokens(vocab: Vocab) -> list[str]:
     ``##ing`` (WordPiece) → ``ing``; ``the`` (WordPiece), ``Ġthe`` (byte-level BPE) and ``▁the`` (SentencePiece) → ``▁the``;
     byte-level pieces are decoded.  The type is the tokenizer's own: large vocabularies hold pieces like ``###`` by chance.
     """
+    spell: Callable[[str], str] = str
     if is_byte_level(vocab):
         spell = _from_bytes
     elif getattr(vocab.tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None) == "##":
         spell = _from_wordpiece
-    else:
-        spell = str
     special = {index: role for role, index in vocab.special.items()}
     return [OWN + special[index] if index in special else spell(token) for index, token in enumerate(vocab.tokens)]
 

@@ -63,9 +63,7 @@ def pieces(old: Vocab, surfaces: list[tuple[str, bool]]) -> list[list[int]]:
     backend.no_truncation()
     backend.no_padding()
     found = []
-    encoded = backend.encode_batch_fast(
-        [space + text if begins else text for text, begins in surfaces], add_special_tokens=False
-    )
+    encoded = backend.encode_batch_fast([space + text if begins else text for text, begins in surfaces], add_special_tokens=False)
     for item, (_, begins) in zip(encoded, surfaces, strict=True):
         ids = [i for i in item.ids if i != unknown]
         if len(ids) < len(item.ids) and all(spelt[i] == "▁" for i in ids):  # the mark of a word's beginning, and nothing known

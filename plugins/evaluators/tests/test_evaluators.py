@@ -1,0 +1,149 @@
+"""Correlations against scipy, intervals, and whole evaluations against sums by hand."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langadapt_evaluators.bootstrap import interval
+from langadapt_evaluators.fertility import Fertility
+from langadapt_evaluators.sts import Sts, pearson, spearman
+
+from langadapt.artifacts.fetch import Pinned
+from langadapt.errors import DataError
+from langadapt.inference.encoder import Encoder
+from langadapt.manifests.resource import PathSource, Resource, Sources
+from langadapt.registry.component import Context
+
+
+def resource(*paths: Path, name: str = "test", form: Any = "sts", **options: Any) -> Resource:
+    found = Resource(name=name, format=form, sources=Sources(path=PathSource(paths=[str(p) for p in paths])), **options)
+    return found.model_copy(update={"pinned": Pinned("path", {"path": name}, name, paths)})
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny: Path) -> Encoder:
+    return Encoder.load(tiny, device="cpu")
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.floats(-5, 5, width=16)), min_size=3, max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_correlations_equal_scipy(points: list[tuple[int, float]]) -> None:
+    x, y = np.array(points, dtype=float).T
+    if np.ptp(x) < 1e-3 or np.ptp(y) < 1e-3:
+        return
+    assert spearman(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic, abs=1e-9)
+    assert pearson(x, y) == pytest.approx(scipy.stats.pearsonr(x, y).statistic, abs=1e-9)
+
+
+def test_a_constant_side_has_no_correlation() -> None:
+    assert np.isnan(pearson(np.ones(4), np.arange(4.0)))
+    assert np.isnan(spearman(np.ones(4), np.arange(4.0)))
+
+
+def test_interval_holds_the_value_and_shrinks_with_n() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(3200)
+    y = x + rng.standard_normal(3200)
+    widths = []
+    for n in (50, 400, 3200):
+        low, high = interval(lambda rows, n=n: pearson(x[:n][rows], y[:n][rows]), n, np.random.default_rng(1), 300)
+        assert low < pearson(x[:n], y[:n]) < high
+        widths.append(high - low)
+    # An interval narrows with the square root of n: by 2.8 at each step.
+    assert widths[0] / widths[1] == pytest.approx(8**0.5, rel=0.45)
+    assert widths[1] / widths[2] == pytest.approx(8**0.5, rel=0.3)
+
+
+def test_interval_of_a_mean_equals_the_normal_one() -> None:
+    values = np.random.default_rng(0).standard_normal(1000)
+    low, high = interval(lambda rows: float(values[rows].mean()), 1000, np.random.default_rng(1), 2000)
+    error = values.std() / 1000**0.5
+    assert [low, high] == pytest.approx([values.mean() - 1.96 * error, values.mean() + 1.96 * error], abs=0.15 * error)
+
+
+def first_rows(data: Path, folder: Path, count: int) -> tuple[Path, list[dict[str, str]]]:
+    with gzip.open(data / "stsb" / "mr" / "dev.tsv.gz", "rt", encoding="utf-8", newline="") as handle:
+        rows = list(itertools.islice(csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE), count))
+    path = folder / "dev.tsv"
+    path.write_text("sentence1\tsentence2\tscore\n" + "".join("\t".join(row.values()) + "\n" for row in rows), encoding="utf-8")
+    return path, rows
+
+
+def test_sts_on_real_marathi_by_hand(data: Path, tiny: Path, encoder: Encoder, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    path, rows = first_rows(data, tmp_path, 200)
+    found = Sts(data=resource(path), samples=200).evaluate(encoder, Context())
+    model = SentenceTransformer(str(tiny), device="cpu")
+    model.max_seq_length = encoder.settings.max_length
+    a, b = (model.encode([row[name] for row in rows], show_progress_bar=False) for name in ("sentence1", "sentence2"))
+    cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    gold = [float(row["score"]) for row in rows]
+    assert [score.metric for score in found] == ["spearman", "pearson"]
+    assert found[0].value == pytest.approx(100 * scipy.stats.spearmanr(cosines, gold).statistic, abs=0.05)
+    assert found[1].value == pytest.approx(100 * scipy.stats.pearsonr(cosines, gold).statistic, abs=0.01)
+    for score in found:
+        assert (score.task, score.n, score.unit) == ("test", 200, "×100")
+        assert score.low is not None
+        assert score.high is not None
+        assert 0 < score.low < score.value < score.high < 100
+    assert Sts(data=resource(path), samples=200).evaluate(encoder, Context()) == found
+    assert Sts(data=resource(path), samples=200).evaluate(encoder, Context(seed=1))[0].low != found[0].low
+
+
+def test_sts_of_several_files_and_own_columns(encoder: Encoder, tmp_path: Path) -> None:
+    rows = [("घर मोठे आहे", "घर लहान आहे", 50), ("आज पाऊस पडला", "काल ऊन होते", 20), ("तो धावतो", "तो पळतो", 90)]
+    paths = []
+    for language in ("mr", "hi"):
+        folder = tmp_path / "sets" / language
+        folder.mkdir(parents=True)
+        paths.append(folder / "test.csv")
+        paths[-1].write_text("a,b,s\n" + "".join(f"{x},{y},{z}\n" for x, y, z in rows), encoding="utf-8")
+    names = {"sentence1": "a", "sentence2": "b", "score": "s"}
+    found = Sts(data=resource(*paths, columns=names, score_range=(0, 100)), task="STS", samples=100).evaluate(encoder, Context())
+    assert len({score.task for score in found}) == 2
+    assert all(score.task.startswith("STS") for score in found)
+    assert found[0].value == found[2].value
+    with pytest.raises(DataError, match="outside"):
+        Sts(data=resource(paths[0], columns=names)).evaluate(encoder, Context())
+    with pytest.raises(DataError, match="sentence1"):
+        Sts(data=resource(paths[0])).evaluate(encoder, Context())
+
+
+def test_fertility_by_hand(encoder: Encoder, tmp_path: Path) -> None:
+    texts = ["घर मोठे आहे", "पावसाळ्यातील ढगफुटी", "漢字"]
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join([*texts, ""]), encoding="utf-8")
+    tokenizer = encoder.tokenizer
+    tokenizer(["एक", "दोन तीन चार"], padding=True, truncation=True, max_length=3)  # leaves the tokenizer padding
+    found = Fertility(data=resource(path, form="text")).evaluate(encoder, Context())
+    cut = [tokenizer(word, add_special_tokens=False)["input_ids"] for text in texts for word in text.split()]
+    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in cut)
+    assert unknown >= 1
+    values = {score.metric: score for score in found}
+    total = sum(map(len, cut))
+    assert values["tokens per word"].value == pytest.approx(total / 6)
+    assert values["tokens per word"].unit == "tokens"
+    assert values["continued words"].value == pytest.approx(100 * sum(len(ids) > 1 for ids in cut) / 6)
+    assert values["unknown tokens"].value == pytest.approx(100 * unknown / total)
+    for score in found:
+        assert score.n == 6
+        assert score.low <= score.value <= score.high  # type: ignore[operator]
+
+
+def test_fertility_reads_pair_files_and_refuses_nothing(encoder: Encoder, tmp_path: Path) -> None:
+    path, empty = tmp_path / "nli.tsv", tmp_path / "empty.txt"
+    path.write_text("premise\thypothesis\tlabel\nघर मोठे आहे\tघर आहे\tentailment\n", encoding="utf-8")
+    empty.write_text("\n \n", encoding="utf-8")
+    assert Fertility(data=resource(path, form="nli")).evaluate(encoder, Context())[0].n == 5
+    with pytest.raises(DataError, match="no text"):
+        Fertility(data=resource(empty, form="text")).evaluate(encoder, Context())
