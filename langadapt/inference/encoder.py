@@ -139,7 +139,7 @@ class Encoder:
         try:
             with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
                 for group in _log(progress).track(groups, "encoding", len(groups)):
-                    vectors[group] = self._module.embed([ids[i] for i in group]).float().cpu().numpy()
+                    vectors[group] = self._module.embed([ids[i] for i in group], batch_tokens).float().cpu().numpy()
         finally:
             self._module.train(training)
         return vectors

@@ -98,12 +98,12 @@ class EncoderModule(nn.Module):
         out = self.body(input_ids=ids, attention_mask=attention, output_hidden_states=all_layers)
         return tuple(out.hidden_states) if all_layers else (out.last_hidden_state,)
 
-    def embed(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
+    def embed(self, sequences: Sequence[Sequence[int]], budget: int | None = None) -> torch.Tensor:
         """Vectors (n, d) float32 of token-id sequences, in order, transforms applied.
 
-        Sequences are padded together with others of similar length, at most `budget` padded tokens at a time.
+        Sequences are padded together with others of similar length, at most `budget` padded tokens at a time (None: the module's).
         """
-        groups = group_by_length([len(ids) for ids in sequences], self.budget)
+        groups = group_by_length([len(ids) for ids in sequences], budget or self.budget)
         vectors = []
         for group in groups:
             ids, mask = self.pad([sequences[i] for i in group])

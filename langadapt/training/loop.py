@@ -259,7 +259,7 @@ class _Run:
     def _finite(self, value: torch.Tensor, step: int, what: str) -> None:
         if not torch.isfinite(value).all():
             raise StageFailed(
-                f"the {what} is {float(value)} at step {step + 1} of {self.settings.steps}",
+                f"the {what} is {value.item()} at step {step + 1} of {self.settings.steps}",
                 hint="Lower learning_rate, raise warmup, or set precision to fp32; then run the same command again.",
             )
 

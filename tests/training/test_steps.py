@@ -1,0 +1,268 @@
+"""Single steps of the loop: gradients, masks that freeze, failures, and a stop anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from langadapt.artifacts import encoder as encoders
+from langadapt.errors import StageFailed, StoreError
+from langadapt.modeling.heads import output_layer
+from langadapt.modeling.pooling import Mean
+from langadapt.registry.component import Context, SilentLog
+from langadapt.registry.registry import Registry
+from langadapt.stages.train import set_dropout
+from langadapt.training.loop import Settings, Validation, _Run, train
+from langadapt.training.tokenized import TokenizedRows
+
+TEXTS = [
+    "एक माणूस गिटार वाजवत आहे.",
+    "मुले मैदानात खेळत आहेत आणि त्यांचे आईवडील झाडाखाली बसून गप्पा मारत आहेत.",
+    "ती बाजारात भाजी विकते.",
+    "आज पुण्यात खूप पाऊस पडला.",
+    "शिक्षक वर्गात शिकवत आहेत.",
+    "तो धावतो.",
+    "कुत्रा झाडाखाली झोपला आहे, मांजर मात्र भिंतीवर बसून सगळ्यांकडे बघत आहे.",
+    "गव्हाची किंमत वाढली.",
+]
+SETTINGS = Settings(
+    steps=6,
+    batch_size=4,
+    learning_rate=1e-3,
+    weight_decay=0.01,
+    warmup=1,
+    clip=1.0,
+    precision="fp32",
+    tokens_per_batch=4096,
+    evaluate_every=2,
+    keep="last",
+    mega_batch=1,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Small backward passes on a busy machine wait for their threads longer than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Job:
+    """One run over real weights, started as often as asked."""
+
+    def __init__(self, tiny: Path, registry: Registry, objective: str, dropout: float | None = None) -> None:
+        self.registry = registry
+        self.objective: Any = registry.build("objective", objective)
+        torch.manual_seed(0)
+        self.loaded = encoders.load(tiny, mlm_head=bool(self.objective.needs_mlm_head))
+        if dropout is not None:
+            set_dropout(self.loaded.model, dropout)
+        rows = self.objective.prepare(Dataset.from_list(ROWS[objective]))
+        self.data = TokenizedRows.of(rows, self.loaded.tokenizer, 64, self.objective.long_texts)
+        self.encoder = self.loaded.module(Mean())
+        self.head = self.objective.head(self.encoder.width)
+
+    def adapt(self, slot: Any) -> Job:
+        self.registry.build("adaptation", slot).attach(self.loaded.model)  # type: ignore[attr-defined]
+        return self
+
+    def parts(self, settings: Settings, ctx: Context, validate: Any = None) -> tuple[Any, ...]:
+        schedule = self.registry.build("schedule", "linear")
+        return self.encoder, self.head, self.objective, self.data, self.loaded.tokenizer, schedule, settings, validate, ctx
+
+    def train(self, settings: Settings, work: Path, validate: Any = None, log: Any = None) -> Any:
+        return train(*self.parts(settings, Context(workdir=work, log=log or SilentLog()), validate))
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach().clone() for name, value in self.loaded.model.named_parameters()}
+
+
+LABELS = ["entailment", "neutral", "contradiction"]
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "mlm": [{"text": text} for text in TEXTS],
+    "cosine-sts": [{"sentence1": a, "sentence2": b, "score": i / 8} for i, (a, b) in enumerate(zip(TEXTS, TEXTS[::-1], strict=True))],
+    "nli-softmax": [
+        {"premise": a, "hypothesis": b, "label": LABELS[i % 3]} for i, (a, b) in enumerate(zip(TEXTS, TEXTS[::-1], strict=True))
+    ],
+}
+
+
+def gradient(job: Job, settings: Settings, work: Path) -> tuple[float, dict[str, torch.Tensor], int]:
+    """(loss, gradients, forward calls) of the first step."""
+    run: Any = _Run(*job.parts(settings, Context(workdir=work)))
+    calls = []
+    run.module.register_forward_hook(lambda *_: calls.append(1))
+    found: dict[str, torch.Tensor] = {}
+
+    class Capture:
+        def step(self) -> None:
+            found.update({n: p.grad.clone() for n, p in run.module.named_parameters() if p.grad is not None})
+
+        def zero_grad(self, **_: Any) -> None:
+            return None
+
+    run.prepared = Capture()
+    run.module.train()
+    return run._step(0), found, len(calls)
+
+
+@pytest.mark.parametrize("objective", ["cosine-sts", "nli-softmax"])
+def test_micro_batches_add_up_to_the_same_gradient(tiny: Path, registry: Registry, tmp_path: Path, objective: str) -> None:
+    settings = replace(SETTINGS, batch_size=8, clip=1e9)
+    torch.manual_seed(0)
+    job = Job(tiny, registry, objective, dropout=0.0)
+    whole, expected, one = gradient(job, settings, tmp_path)
+    again, found, many = gradient(job_like(job, tiny), replace(settings, tokens_per_batch=24), tmp_path)
+    assert one == 1
+    assert many > 2
+    assert again == pytest.approx(whole, rel=1e-5)
+    assert found.keys() == expected.keys()
+    assert len(found) > 20
+    for name, value in found.items():
+        assert torch.allclose(value, expected[name], atol=1e-5), name
+
+
+def job_like(job: Job, tiny: Path) -> Job:
+    """The same run from the start, with the same head."""
+    again = Job(tiny, job.registry, job.objective.name, dropout=0.0)
+    if job.head is not None:
+        again.head.load_state_dict(job.head.state_dict())
+    return again
+
+
+def test_the_gradient_is_that_of_the_mean_loss(tiny: Path, registry: Registry, tmp_path: Path) -> None:
+    job = Job(tiny, registry, "cosine-sts", dropout=0.0)
+    loss, found, _ = gradient(job, replace(SETTINGS, batch_size=8, clip=1e9), tmp_path)
+    job = Job(tiny, registry, "cosine-sts", dropout=0.0)
+    u, v = (job.encoder.embed([row[name] for row in job.data.rows]) for name in ("sentence1", "sentence2"))
+    scores = torch.tensor([row["score"] for row in job.data.rows])
+    mean = ((torch.cosine_similarity(u, v) - scores) ** 2).mean()
+    mean.backward()
+    assert loss == pytest.approx(mean.item(), rel=1e-5)
+    expected = {f"encoder.{name}": p.grad for name, p in job.encoder.named_parameters() if p.grad is not None}
+    for name, value in found.items():
+        assert torch.allclose(value, expected[name], atol=1e-6), name
+
+
+def test_clipping_bounds_the_gradient(tiny: Path, registry: Registry, tmp_path: Path) -> None:
+    _, found, _ = gradient(Job(tiny, registry, "mlm"), replace(SETTINGS, clip=0.01), tmp_path)
+    assert torch.cat([g.flatten() for g in found.values()]).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("slot", "moves"),
+    [
+        ({"use": "freeze", "train": "embeddings"}, ("bert.embeddings.word_embeddings.",)),
+        ({"use": "freeze", "train": "body"}, ("bert.embeddings.position", "bert.embeddings.token_type", "bert.embeddings.LayerNorm", "bert.encoder.", "cls.")),
+        ({"use": "freeze", "train": "top", "layers": 1}, ("bert.encoder.layer.1.", "cls.")),
+    ],
+    ids=["embeddings", "body", "top"],
+)
+def test_what_is_frozen_stays_bit_for_bit_under_a_masked_lm_head(
+    tiny: Path, registry: Registry, tmp_path: Path, slot: Any, moves: tuple[str, ...]
+) -> None:
+    job = Job(tiny, registry, "mlm").adapt(slot)
+    before = job.weights()
+    job.train(replace(SETTINGS, steps=2), tmp_path)
+    moved = {name for name, value in job.weights().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert all(name.startswith(moves) for name in moved), moved
+    assert all(any(name.startswith(start) for name in moved) for start in moves)
+    decoder, _ = output_layer(job.loaded.model)
+    assert decoder is not None
+    assert decoder.weight is job.loaded.model.get_input_embeddings().weight
+
+
+def test_nothing_to_train_is_said(tiny: Path, registry: Registry, tmp_path: Path) -> None:
+    job = Job(tiny, registry, "cosine-sts")
+    job.loaded.model.requires_grad_(False)
+    with pytest.raises(StageFailed, match="no weight is trainable"):
+        job.train(SETTINGS, tmp_path)
+
+
+def test_not_a_number_stops_and_names_the_step(tiny: Path, registry: Registry, tmp_path: Path) -> None:
+    job = Job(tiny, registry, "cosine-sts")
+
+    def poison(encoder: Any) -> Validation:
+        with torch.no_grad():
+            encoder.model.encoder.layer[0].output.dense.weight[0, 0] = float("nan")
+        return Validation("made up", 0.0, True)
+
+    with pytest.raises(StageFailed, match="loss is nan at step 5 of 6"):
+        job.train(replace(SETTINGS, evaluate_every=4), tmp_path, poison)
+    job = Job(tiny, registry, "cosine-sts")
+    with torch.no_grad():
+        job.loaded.model.embeddings.LayerNorm.weight.fill_(float("inf"))
+    with pytest.raises(StageFailed, match="at step 1 of 6"):
+        job.train(SETTINGS, tmp_path)
+
+
+class StopAt(SilentLog):
+    """A log that stops the run when a step's figures arrive, as a signal would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        if step >= self.step and "made up" in values:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("objective", "adaptation"), [("mlm", "full"), ("nli-softmax", {"use": "freeze", "train": "top", "layers": 1})])
+def test_a_stop_with_dropout_and_a_head_resumes_bit_for_bit(
+    tiny: Path, registry: Registry, tmp_path: Path, objective: str, adaptation: Any
+) -> None:
+    """The best weights came before the stop: the resumed run must still know them."""
+    settings = replace(SETTINGS, keep="best", checkpoint_steps=1, evaluate_every=1)
+    values = [0.1, 0.9, 0.3, 0.2, 0.5, 0.4]
+
+    def run(work: Path, log: Any = None, start: int = 0) -> tuple[dict[str, torch.Tensor], Any]:
+        left = iter(values[start:])
+        job = Job(tiny, registry, objective, dropout=0.2).adapt(adaptation)
+        history = job.train(settings, work, lambda _: Validation("made up", next(left), True), log)
+        return job.weights(), history
+
+    whole, expected = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", StopAt(3))
+    resumed, found = run(tmp_path / "parts", start=3)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert found == expected
+    assert found.best_step == 2
+
+
+def test_a_damaged_checkpoint_is_named(tiny: Path, registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Job(tiny, registry, "cosine-sts").train(
+            replace(SETTINGS, checkpoint_steps=1, evaluate_every=1), tmp_path, lambda _: Validation("made up", 0.0, True), StopAt(3)
+        )
+    (weights,) = tmp_path.glob("checkpoints/step-*/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(StoreError, match="truncated or altered"):
+        Job(tiny, registry, "cosine-sts").train(SETTINGS, tmp_path)
+
+
+def test_long_texts_are_split_without_loss(tiny: Path, registry: Registry) -> None:
+    tokenizer = encoders.load(tiny, mlm_head=False).tokenizer
+    text = " ".join(TEXTS * 3)
+    data = TokenizedRows.of(Dataset.from_dict({"text": [text, "", TEXTS[0]]}), tokenizer, 32, "split")
+    pieces = [row["text"] for row in data.rows]
+    assert all(len(ids) <= 32 and ids[0] == tokenizer.cls_token_id and ids[-1] == tokenizer.sep_token_id for ids in pieces)
+    assert [i for ids in pieces[:-1] for i in ids[1:-1]] == tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert pieces[-1] == tokenizer(TEXTS[0])["input_ids"]
+    sizes = [len(ids) for ids in pieces[:-1]]
+    assert max(sizes) - min(sizes) <= len(sizes)  # no stub at the end
+    cut = TokenizedRows.of(Dataset.from_dict({"text": [text, TEXTS[0]]}), tokenizer, 16, "truncate")
+    assert cut.truncated == 1
+    assert cut.rows[0]["text"] == tokenizer(text, truncation=True, max_length=16)["input_ids"]
+    held = data.split(0.25, np.random.default_rng(0))
+    assert sorted(map(repr, held[0].rows + held[1].rows)) == sorted(map(repr, data.rows))
