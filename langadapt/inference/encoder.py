@@ -112,7 +112,7 @@ class Encoder:
             normalize: scale to length one; None does what the encoder's settings say.
 
         Raises:
-            DataError: `texts` is a single string or holds something that is no string.
+            DataError: `texts` is a single string or holds something that is no string, or no Unicode text.
         """
         self._check(texts)
         if not len(texts):
@@ -151,6 +151,12 @@ class Encoder:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise DataError(f"text {i} is {type(text).__name__}, not a string")
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise DataError(
+                    f"text {i} has half of a surrogate pair at character {error.start + 1}, which is no Unicode text"
+                ) from error
 
 
 def best_device() -> str:

@@ -15,6 +15,7 @@ from langadapt.modeling.batching import SMALLEST, WASTE, group_by_length
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.modeling.pooling import Cls, Mean
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LENGTHS = st.lists(st.integers(0, 300), max_size=200)
 
 
@@ -40,7 +41,7 @@ def test_padding_of_a_large_batch_is_small(seed: int) -> None:
     lengths = np.clip(rng.lognormal(3.2, 0.7, 512), 3, 128).astype(int).tolist()  # as sentences are: many short, few long
     groups = group_by_length(lengths, 4096)
     padded = sum(max(lengths[i] for i in group) * len(group) for group in groups)
-    assert padded < 1.08 * sum(lengths)
+    assert padded < 1.12 * sum(lengths)
     assert len(groups) < 40
 
 

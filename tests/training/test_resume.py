@@ -17,6 +17,8 @@ from langadapt.registry.registry import Registry
 from langadapt.training.loop import History, Settings, Validation, train
 from langadapt.training.tokenized import TokenizedRows, bucketed, epoch_order
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PAIRS = [
     ("एक माणूस गिटार वाजवत आहे.", "कोणीतरी गिटार वाजवत आहे.", 0.9),
     ("मुले मैदानात खेळत आहेत.", "मैदानावर मुले खेळतात.", 0.95),

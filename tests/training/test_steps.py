@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,13 +46,7 @@ SETTINGS = Settings(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small backward passes on a busy machine wait for their threads longer than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Job:
@@ -162,7 +155,10 @@ def test_clipping_bounds_the_gradient(tiny: Path, registry: Registry, tmp_path: 
     ("slot", "moves"),
     [
         ({"use": "freeze", "train": "embeddings"}, ("bert.embeddings.word_embeddings.",)),
-        ({"use": "freeze", "train": "body"}, ("bert.embeddings.position", "bert.embeddings.token_type", "bert.embeddings.LayerNorm", "bert.encoder.", "cls.")),
+        (
+            {"use": "freeze", "train": "body"},
+            ("bert.embeddings.position", "bert.embeddings.token_type", "bert.embeddings.LayerNorm", "bert.encoder.", "cls."),
+        ),
         ({"use": "freeze", "train": "top", "layers": 1}, ("bert.encoder.layer.1.", "cls.")),
     ],
     ids=["embeddings", "body", "top"],

@@ -23,6 +23,8 @@ from langadapt.inference.encoder import Encoder
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.registry.component import Context
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def resource(*paths: Path, name: str = "test", form: Any = "sts", **options: Any) -> Resource:
     found = Resource(name=name, format=form, sources=Sources(path=PathSource(paths=[str(p) for p in paths])), **options)

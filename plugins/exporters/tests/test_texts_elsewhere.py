@@ -17,6 +17,8 @@ from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.registry.registry import Registry
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEXTS = ["गव्हाची किंमत वाढली.", "", "मुले मैदानात खेळत आहेत. " * 30, "OK 😀", "शिक्षक वर्गात शिकवत आहेत आणि मुले ऐकत आहेत."]
 
 

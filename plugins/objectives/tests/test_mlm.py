@@ -19,6 +19,8 @@ from langadapt.modeling.pooling import Mean
 from langadapt.registry.kinds import Batch
 from langadapt.training.tokenized import TokenizedRows
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def loaded(tiny: Path) -> LoadedEncoder:

@@ -27,8 +27,11 @@ class Transformers(Component):
     name: ClassVar[str] = "transformers"
 
     def export(self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path) -> None:
-        tokenizer.model_max_length = settings.max_length
-        save_checkpoint(encoder.model, tokenizer, folder)
+        before, tokenizer.model_max_length = tokenizer.model_max_length, settings.max_length
+        try:
+            save_checkpoint(encoder.model, tokenizer, folder)
+        finally:
+            tokenizer.model_max_length = before
         if getattr(encoder.model, "pooler", 0) is None and encoder.model.config.model_type in WITH_POOLER:
             _add_empty_pooler(folder / "model.safetensors", int(encoder.model.config.hidden_size))
 
