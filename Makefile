@@ -17,7 +17,7 @@ fix:
 	ruff format .
 
 types:
-	mypy langadapt $(wildcard plugins/*/src/langadapt_*)
+	mypy langadapt $(dir $(wildcard plugins/*/src/*/__init__.py))
 
 layers:
 	lint-imports
