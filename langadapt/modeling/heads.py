@@ -57,15 +57,19 @@ def output_layer(model: PreTrainedModel) -> tuple[torch.nn.Module | None, torch.
 
 
 def set_output_bias(model: PreTrainedModel, bias: torch.Tensor) -> None:
-    """Replace the output bias everywhere the architecture keeps a reference to it."""
-    parameter = torch.nn.Parameter(bias)
-    decoder = model.get_output_embeddings()
-    if decoder is not None and getattr(decoder, "bias", None) is not None:
-        decoder.bias = parameter
-    for owner in (
+    """Replace the output bias everywhere the architecture keeps it.
+
+    Places that shared one parameter share the new one; places with parameters of their own (an untied head on transformers 5)
+    keep their own: a shared one would be written once and missed when the checkpoint is read.
+    """
+    places = (
+        model.get_output_embeddings(),
         getattr(getattr(model, "cls", None), "predictions", None),
         getattr(model, "lm_head", None),
         getattr(model, "predictions", None),
-    ):
-        if owner is not None and isinstance(getattr(owner, "bias", None), torch.nn.Parameter):
-            owner.bias = parameter
+    )
+    fresh: dict[int, torch.nn.Parameter] = {}
+    for place in places:
+        old = getattr(place, "bias", None)
+        if isinstance(old, torch.nn.Parameter) and id(old) not in map(id, fresh.values()):
+            place.bias = fresh.setdefault(id(old), torch.nn.Parameter(bias.clone()))  # type: ignore[union-attr]
