@@ -31,6 +31,7 @@ STANDARD: dict[str, Format] = {
     "sts": "sts",
     "sts-dev": "sts",
     "sts-test": "sts",
+    "pairs": "retrieval",
 }
 
 
@@ -69,6 +70,10 @@ def compose(request: Request, catalog: Catalog) -> tuple[LanguageFacts, list[Raw
     stage_sets = [item for item in request.sets if not item.startswith("lang.")]
     facts = _language(request, catalog, lang_sets)
     domain = _domain(request, catalog)
+    for name in _resource_paths(request.resources):
+        if name not in STANDARD and name not in facts.values and name not in domain:
+            known = [key for key, value in {**facts.values, **domain}.items() if isinstance(value, Resource)]
+            raise PlanError(f"--resource {name}: there is no such resource", hint=did_you_mean(name, [*known, *STANDARD]))
     if not request.recipes:
         raise PlanError("no recipe given", hint="Name one with --recipe; 'langadapt list recipes' shows them.")
     stages: list[RawStage] = []
@@ -134,9 +139,7 @@ def _language(request: Request, catalog: Catalog, sets: list[str]) -> LanguageFa
         path, value = _assignment(assignment)
         _assign(document.data, path[1:], value, assignment)
     manifest: LanguageManifest = parse_manifest(LanguageManifest, document)
-    resources: dict[str, Any] = dict(manifest.resources)
-    for name, paths in _resource_paths(request.resources).items():
-        resources[name] = _override(name, paths, resources)
+    resources = _with_paths(request, dict(manifest.resources))
     values: dict[str, Any] = {
         "code": manifest.language,
         "name": manifest.name,
@@ -155,7 +158,16 @@ def _domain(request: Request, catalog: Catalog) -> dict[str, Any]:
     if request.domain is None:
         return {}
     manifest: DomainManifest = parse_manifest(DomainManifest, catalog.load("domain", request.domain))
-    return {"normalizer": manifest.normalizer, "evaluators": manifest.evaluators, **manifest.resources}
+    resources = _with_paths(request, dict(manifest.resources))
+    return {"normalizer": manifest.normalizer, "evaluators": manifest.evaluators, **resources}
+
+
+def _with_paths(request: Request, resources: dict[str, Any]) -> dict[str, Any]:
+    """A manifest's resources with the user's own files in their places (``--resource``)."""
+    for name, paths in _resource_paths(request.resources).items():
+        if name in resources or name in STANDARD:
+            resources[name] = _override(name, paths, resources)
+    return resources
 
 
 def _resource_paths(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -171,8 +183,6 @@ def _resource_paths(given: tuple[str, ...]) -> dict[str, list[str]]:
 
 def _override(name: str, paths: list[str], resources: Mapping[str, Any]) -> Resource:
     known = resources.get(name)
-    if known is None and name not in STANDARD:
-        raise PlanError(f"--resource {name}: there is no such resource", hint=did_you_mean(name, [*resources, *STANDARD]))
     shown = ", ".join("/".join(Path(path).parts[-2:]) for path in paths)
     # The user's file keeps the manifest's score range but none of its licence or column names.
     score_range = known.score_range if known else (0.0, 5.0)

@@ -61,6 +61,10 @@ class PlannedStage:
         for names in self.inputs.values():
             yield from names
 
+    def light(self) -> bool:
+        """True when its artifact is an adapter beside a base."""
+        return bool(getattr(self.slots.get("adaptation"), "light", False))
+
     def resources(self) -> list[Resource]:
         """Every resource this stage or one of its components reads."""
         found: list[Resource] = []
@@ -191,6 +195,7 @@ def _plan_stage(
     stage = _pin_all(stage, item, pinner)
     slots = {name: _pin_all(value, item, pinner) for name, value in slots.items()}
     _check_columns(item, slots, inputs, planned)
+    _check_light(item, stage, slots, inputs, planned)
     identity = _identity(stage, slots, inputs, planned, request.seed)
     release = _release_facts(item, stage, inputs, planned, facts, request) if stage.output == "Release" else {}
     if release:
@@ -245,6 +250,41 @@ def _check_columns(item: RawStage, slots: Mapping[str, Any], inputs: Mapping[str
         raise PlanError(
             f"objective '{objective.name}' trains on {sets}, but '{data.name}' has ({', '.join(sorted(have))})",
             where=item.where("objective"),
+        )
+
+
+def _check_light(
+    item: RawStage, stage: Stage, slots: Mapping[str, Any], inputs: Mapping[str, list[str]], planned: Mapping[str, PlannedStage]
+) -> None:
+    """What an adapter on a base can be used for: further training of the same kind, scoring, and release.
+
+    Raises:
+        PlanError: a stage wants whole weights of an adapter that has no merged form, or an adapter where there is none.
+    """
+    carriers = [planned[name] for name in inputs.get("encoder", []) if planned[name].light()]
+    before: Any = carriers[0].slots["adaptation"] if carriers else None
+    if stage.do == "train":
+        own = slots["adaptation"]
+        if before is not None and own != before:
+            raise PlanError(
+                f"'{carriers[0].name}' carries an adapter of '{before.name}', and this stage trains '{own.name}' or other options of it",
+                where=item.where("adaptation"),
+                hint="Continue with the same adaptation and options, or start from the base.",
+            )
+        return
+    alone = [exporter.name for exporter in slots.get("exporters", []) if getattr(exporter, "adapter_only", False)]
+    if alone and before is None:
+        raise PlanError(
+            f"the exporter '{alone[0]}' writes an adapter alone, but '{inputs['encoder'][0]}' has trained none",
+            where=item.where("exporters"),
+            hint="Train with a light adaptation (bottleneck, lora …), or export 'sentence-transformers'.",
+        )
+    whole = stage.do != "export" or len(alone) < len(slots["exporters"])
+    if before is not None and whole and not before.mergeable:
+        raise PlanError(
+            f"stage '{item.name}' needs the whole weights of '{carriers[0].name}', and '{before.name}' cannot be merged into its base",
+            where=item.where("exporters" if stage.do == "export" else "encoder"),
+            hint="Release the adapter alone with exporters: [adapter], or train LoRA, which can be merged.",
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.errors import ModelError
 from langadapt.modeling.encoder import EncoderModule, EncoderSettings
@@ -57,14 +59,23 @@ def save_settings(encoder: LoadedEncoder, folder: Path) -> None:
         save_file(tensors, str(folder / TRANSFORMS))
 
 
-def load(folder: Path, mlm_head: bool | None = None) -> LoadedEncoder:
+def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] | None = None) -> LoadedEncoder:
     """Read an encoder: one of ours, a sentence-transformers folder, or any transformers checkpoint.
 
     Args:
-        mlm_head: as in :func:`langadapt.modeling.loading.load_model`.
+        mlm_head, options: as in :func:`langadapt.modeling.loading.load_model`.
+
+    Raises:
+        ModelError: what :func:`langadapt.modeling.loading.load_model` refuses, or an adapter, which is half an encoder.
     """
+    if adapters.is_adapter(folder):
+        raise ModelError(
+            "is an adapter, not a whole encoder",
+            where=str(folder),
+            hint="Load its base, then add the adapter to it; or release it merged into its base.",
+        )
     settings, transforms = read_settings(folder)
-    return LoadedEncoder(load_model(folder, mlm_head), load_tokenizer(folder), settings, transforms)
+    return LoadedEncoder(load_model(folder, mlm_head, options), load_tokenizer(folder), settings, transforms)
 
 
 def read_settings(folder: Path) -> tuple[EncoderSettings, list[tuple[Any, Any]]]:
@@ -105,10 +116,18 @@ def _from_sentence_transformers(folder: Path) -> EncoderSettings:
 def _pooling(config: Path) -> str:
     """The pooler's name of either config layout (one key a mode, or ``pooling_mode``)."""
     stated = read_json(config)
-    names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max"}
+    names = {
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_max_tokens": "max",
+        "pooling_mode_weightedmean_tokens": "weighted-mean",
+        "pooling_mode_lasttoken": "last",
+        "weightedmean": "weighted-mean",
+        "lasttoken": "last",
+    }
     modes = [names.get(key, key) for key, on in stated.items() if key.startswith("pooling_mode_") and on]
     if isinstance(stated.get("pooling_mode"), str):
-        modes = [stated["pooling_mode"]]
+        modes = [names.get(stated["pooling_mode"], stated["pooling_mode"])]
     if len(modes) != 1:
         raise ModelError(f"pooling by {', '.join(modes) or 'nothing'} is not known here", where=str(config))
     return str(modes[0])

@@ -96,6 +96,55 @@ def card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def adapter_card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
+    """The card of an adapter released alone."""
+    record = facts["adapter"]
+    base, method = record["base"], record["adaptation"]["use"]
+    about = facts["domain"] or facts["language"]["name"] or "text"
+    head = ["---"]
+    if facts["language"]["code"]:
+        head += ["language:", f"- {json.dumps(facts['language']['code'])}"]
+    head += [f"license: {licence_of(facts)[0]}", f"library_name: {'peft' if record['library'] == 'peft' else 'adapter-transformers'}"]
+    head += ["tags:", "- adapter", "- sentence-similarity", "- langadapt"]
+    if "/" in base["origin"] and " " not in base["origin"]:
+        head += ["base_model:", f"- {json.dumps(base['origin'])}"]
+    share = 100 * record["trained"] / base["parameters"]
+    parts = [
+        "\n".join([*head, "---", ""]),
+        f"# {about[:1].upper()}{about[1:]} adapter ({method})\n",
+        _starter_note(facts) if is_starter(facts) else "",
+        f"{record['trained']:,} weights ({share:.2f} % of the base) for the {base['model_type']} encoder "
+        f"**{base['origin'] or 'named below'}** with {base['parameters'] / 1e6:.1f} M. It does nothing without that base: `adapter.json` holds the digest of the base's "
+        "weights, and langadapt refuses any other.\n",
+        _adapter_usage(record),
+        _scores(scores),
+        _making(facts),
+        _sources(facts),
+        f"Digest of the base's weights: `{base['digest']}`\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _adapter_usage(record: dict[str, Any]) -> str:
+    """How langadapt and the adapter's own library load it."""
+    lines = ["## How to use\n", "```python", "from langadapt import Encoder\n", 'encoder = Encoder.load("PATH_OR_HUB_ID_OF_THE_BASE")']
+    if record["roles"]:
+        lines += [f'encoder.add_adapter("{role}", "PATH_OF_THIS/{role}")' for role in record["roles"]]
+        lines += ['queries = encoder.encode(["…"], adapter="query")', 'documents = encoder.encode(["…"], adapter="document")', "```\n"]
+    else:
+        lines += ['encoder.add_adapter("mine", "PATH_OR_HUB_ID_OF_THIS")', 'vectors = encoder.encode(["…"], adapter="mine")', "```\n"]
+    if record["library"] == "peft":
+        folder = f"PATH_OF_THIS/{record['roles'][0]}" if record["roles"] else "PATH_OF_THIS"
+        own = ["from peft import PeftModel", f'model = PeftModel.from_pretrained(base, "{folder}")  # base: the AutoModel of the base']
+    else:
+        own = [
+            "import adapters",
+            "adapters.init(base)  # base: the AutoModel of the base",
+            'base.load_adapter("PATH_OF_THIS", load_as="mine", set_active=True, use_safetensors=True)',
+        ]
+    return "\n".join([*lines, f"or with `{record['library']}` itself (pooling is then yours to do):\n", "```python", *own, "```\n"])
+
+
 def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     tag, _ = licence_of(facts)
     # JSON strings are YAML strings: nothing a manifest says can break out of its field.

@@ -1,4 +1,4 @@
-"""Encoder: texts in, float32 vectors out.
+"""Encoder: texts in, float32 vectors out, through adapters chosen per call or per sentence.
 
 Texts are tokenised once, sorted by token count and run in groups that share a length, so a batch pads a few per cent
 whatever the mix of texts; results come back in the order given.
@@ -7,20 +7,28 @@ whatever the mix of texts; results come back in the order given.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from langadapt.artifacts import adapter as light
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder, pad_id
 from langadapt.artifacts.fetch import CHECKPOINT_FILES, hub_error
 from langadapt.errors import DataError, ModelError
+from langadapt.inference.adapter_files import read_adapter
+from langadapt.inference.bank import AdapterBank, Lease
+from langadapt.inference.router import Router
 from langadapt.modeling.batching import group_by_length
-from langadapt.modeling.encoder import EncoderModule, EncoderSettings
+from langadapt.modeling.digest import weights_digest
+from langadapt.modeling.encoder import EncoderModule, EncoderSettings, Rows
+from langadapt.modeling.loading import quantization_options
 from langadapt.modeling.pooling import Cls, Mean
 from langadapt.registry.component import Component, Log, SilentLog
 from langadapt.training.tokenized import tokenize_texts
@@ -44,7 +52,10 @@ class EncodeStats:
 
 
 class Encoder:
-    """An encoder ready for inference.  Make one with :meth:`load`."""
+    """An encoder ready for inference.  Make one with :meth:`load`.
+
+    Threads may share one: they may encode, add and remove adapters at the same time.
+    """
 
     def __init__(self, loaded: LoadedEncoder, module: EncoderModule, normalizer: Any = None, precision: str = "fp32") -> None:
         self._loaded = loaded
@@ -52,6 +63,17 @@ class Encoder:
         self._normalizer = normalizer
         self.precision = precision
         self.stats = EncodeStats(0, 0, 0)
+        """Of the last call that ended."""
+        self.default_adapter: str | None = None
+        """What :meth:`encode` uses when no adapter is named; None is the base alone."""
+        self.roles: tuple[str, ...] = ()
+        """``query`` and ``document`` where each has an adapter of its own."""
+        self._folder: Path | None = None
+        self._digest: str | None = None
+        self._bank: AdapterBank | None = None
+        self._router = Router()
+        self._adding = threading.Lock()
+        self._max_adapters = 256
 
     @classmethod
     def load(
@@ -61,27 +83,60 @@ class Encoder:
         device: str | None = None,
         precision: str = "fp32",
         registry: Registry | None = None,
+        quantization: str | None = None,
+        pooler: dict[str, Any] | str | None = None,
+        max_adapters: int = 256,
     ) -> Encoder:
         """Load a release, a sentence-transformers folder, any transformers checkpoint, or one of these from the Hub.
+
+        A trained adapter in a store loads with its base, as its training left them; an adapter released alone is added to
+        its base with :meth:`add_adapter`.
 
         Args:
             source: a folder, or a Hub id.
             device: ``cpu``, ``cuda``, ``mps``; None takes the best there is.
             precision: ``fp32`` or ``bf16`` (pooling stays in float32).
             registry: where poolers and normalizers are looked up; None uses the installed plugins.
+            quantization: ``8bit`` or ``4bit`` linear layers (needs bitsandbytes).
+            pooler: another pooler than the settings', as its name or a slot.
+            max_adapters: adapters kept in memory; the least recently used ones leave first.
 
         Raises:
-            ModelError: no such folder, pickled or damaged weights, no tokenizer.
+            ModelError: no such folder, pickled or damaged weights, no tokenizer, a quantisation this machine cannot do.
             DataError: the Hub cannot be reached or has no such repository.
         """
         folder = _local(source)
-        loaded = encoders.load(folder, mlm_head=False)
-        pooler = _component(registry, "pooler", loaded.settings.pooler)
+        if light.is_adapter(folder):
+            return cls._with_adapter(folder, device=device, precision=precision, registry=registry, quantization=quantization)
+        device = device or best_device()
+        options = quantization_options(quantization, device) if quantization else None
+        loaded = encoders.load(folder, mlm_head=False, options=options)
+        if pooler is not None:
+            loaded.settings = loaded.settings.with_(pooler={"use": pooler} if isinstance(pooler, str) else pooler)
         settings = loaded.settings
         separate = settings.normalizer if not settings.normalizer_in_tokenizer else None
         normalizer = _component(registry, "normalizer", separate) if separate else None
-        module = loaded.module(pooler).to(device or best_device()).eval()
-        return cls(loaded, module, normalizer, precision)
+        module = loaded.module(_component(registry, "pooler", settings.pooler))
+        # Quantised weights stand on their device already, and refuse to be moved.
+        found = cls(loaded, (module if quantization else module.to(device)).eval(), normalizer, precision)
+        found._folder, found._max_adapters = folder, max_adapters
+        return found
+
+    @classmethod
+    def _with_adapter(cls, folder: Path, quantization: str | None, **options: Any) -> Encoder:
+        """A trained adapter on its base, quantised as in training unless another quantisation is asked for."""
+        record = light.load(folder)
+        settings, _ = encoders.read_settings(folder)
+        base = light.base_folder(folder)
+        found = cls.load(base, quantization=quantization or record.quantization, pooler=settings.pooler, **options)
+        found._loaded.settings = settings
+        found.roles = record.roles
+        for role in record.roles:
+            found.add_adapter(role, folder / role)
+        if not record.roles:
+            found.add_adapter("adapter", folder)
+        found.default_adapter = record.roles[0] if record.roles else "adapter"
+        return found
 
     @property
     def settings(self) -> EncoderSettings:
@@ -98,8 +153,107 @@ class Encoder:
         """d of the vectors."""
         return self._module.width
 
+    # adapters ------------------------------------------------------------------------------------------------------
+
+    def add_adapter(self, name: str, path: str | Path) -> None:
+        """Make a trained adapter ready under a name: one of ours, or a folder that peft or adapters saved.
+
+        Args:
+            name: what :meth:`encode` will call it.
+            path: its folder, or a Hub id.
+
+        Raises:
+            ModelError: the name is taken; the adapter is missing, truncated, for another base or pooler, or of a kind that
+                cannot be served exactly.
+        """
+        folder = _local(path)
+        record = light.record_of(folder)
+        if record is not None:
+            self._check_record(record, folder)
+        else:
+            logger.warning("the adapter %s states no base digest: only its shapes are checked against this base", folder)
+        self._ready_bank().add(name, partial(read_adapter, folder))
+        centroid = light.load_centroid(folder)
+        if centroid is not None:
+            self._router.add(name, centroid)
+
+    def remove_adapter(self, name: str) -> None:
+        """Forget an adapter; calls that use it just now end undisturbed.
+
+        Raises:
+            ModelError: there is none of that name, or a stack names it.
+        """
+        self._ready_bank().remove(name)
+        self._router.remove(name)
+
+    def stack_adapters(self, name: str, members: Sequence[str]) -> None:
+        """Name a sequence of adapters that are applied one after another in every module.
+
+        Raises:
+            ModelError: the name is taken, or a member is unknown.
+        """
+        self._ready_bank().stack(name, members)
+
+    @property
+    def adapters(self) -> list[str]:
+        """Names that :meth:`encode` knows."""
+        return self._bank.names() if self._bank is not None else []
+
+    def role(self, name: str) -> str | None:
+        """The adapter of a role (``query``, ``document``), or the default where roles share one."""
+        return name if name in self.roles else self.default_adapter
+
+    def route(self, texts: Sequence[str], *, threshold: float = -1.0, batch_tokens: int = 4096) -> list[str | None]:
+        """The adapter whose training texts are most like each text, by the base's vectors; None below `threshold`.
+
+        Pass the answer to ``encode(adapter=…)``.  Nothing is routed unless this is called.
+
+        Raises:
+            ModelError: no adapter here has a centroid.
+        """
+        plain = self.encode(texts, adapter=[None] * len(texts), normalize=False, batch_tokens=batch_tokens)
+        return self._router.choose(plain, threshold)
+
+    def _ready_bank(self) -> AdapterBank:
+        with self._adding:
+            if self._bank is None:
+                self._bank = AdapterBank(self._module.body, self._max_adapters)
+            return self._bank
+
+    def _check_record(self, record: light.AdapterRecord, folder: Path) -> None:
+        if record.roles and light.is_adapter(folder):
+            raise ModelError(
+                f"holds a module for each of {', '.join(record.roles)}", where=str(folder), hint=f"Name one: {folder / record.roles[0]}"
+            )
+        settings, _ = encoders.read_settings(folder if light.is_adapter(folder) else folder.parent)
+        if settings.pooler != self.settings.pooler:
+            raise ModelError(
+                f"the adapter was trained with the pooler {settings.pooler['use']}, the encoder has {self.settings.pooler['use']}",
+                where=str(folder),
+                hint=f"Load the base with pooler='{settings.pooler['use']}'.",
+            )
+        if self._folder is None:
+            return
+        with self._adding:
+            self._digest = self._digest or weights_digest(self._folder)
+        if record.base.digest != self._digest:
+            known = record.base.origin or record.base.model_type
+            raise ModelError(
+                f"the adapter is for another base ({known}, digest {record.base.digest[:12]}…); this one has {self._digest[:12]}…",
+                where=str(folder),
+                hint="Load the base it was trained on.",
+            )
+
+    # encoding ------------------------------------------------------------------------------------------------------
+
     def encode(
-        self, texts: Sequence[str], *, batch_tokens: int = 4096, progress: bool | Log = False, normalize: bool | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        adapter: str | Sequence[str | None] | None = None,
+        batch_tokens: int = 4096,
+        progress: bool | Log = False,
+        normalize: bool | None = None,
     ) -> np.ndarray:
         """Vectors of texts, in order: (n, d) float32.
 
@@ -107,14 +261,17 @@ class Encoder:
         :attr:`stats` and in one log warning.
 
         Args:
+            adapter: a name for all texts, or one per text, None there being the base alone; None means :attr:`default_adapter`.
             batch_tokens: padded tokens in one forward pass.
             progress: show a bar, or the log to show progress in.
             normalize: scale to length one; None does what the encoder's settings say.
 
         Raises:
-            DataError: `texts` is a single string or holds something that is no string, or no Unicode text.
+            DataError: `texts` is a single string or holds something that is no string, or no Unicode text; not one adapter a text.
+            ModelError: unknown adapters, all of them named; nothing is encoded then.
         """
         self._check(texts)
+        names = self._names(adapter, len(texts))
         if not len(texts):
             self.stats = EncodeStats(0, 0, 0)
             return np.zeros((0, self.width), dtype=np.float32)
@@ -122,7 +279,11 @@ class Encoder:
         ids, truncated = tokenize_texts(self.tokenizer, prepared, self.settings.max_length, self.settings.prompt)
         # A tokenizer without special tokens gives an empty text no token at all: one padding token stands in.
         ids = [found or [pad_id(self.tokenizer)] for found in ids]
-        vectors = self._run(ids, batch_tokens, progress)
+        if any(names):
+            with self._ready_bank().lease(names) as lease:
+                vectors = self._run(ids, batch_tokens, progress, lease)
+        else:
+            vectors = self._run(ids, batch_tokens, progress, None)
         if normalize if normalize is not None else self.settings.normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         self.stats = EncodeStats(len(texts), sum(map(len, ids)), truncated)
@@ -130,18 +291,31 @@ class Encoder:
             logger.warning("%d of %d texts are longer than %d tokens and were truncated", truncated, len(texts), self.settings.max_length)
         return vectors
 
-    def _run(self, ids: list[list[int]], batch_tokens: int, progress: bool | Log) -> np.ndarray:
+    def _names(self, adapter: str | Sequence[str | None] | None, count: int) -> list[str | None]:
+        """One adapter name, or None, for each text."""
+        if adapter is None or isinstance(adapter, str):
+            names: list[str | None] = [adapter or self.default_adapter] * count
+        else:
+            names = list(adapter)
+        if len(names) != count:
+            raise DataError(f"{len(names)} adapters are named for {count} texts", hint="Give one name, or one for each text.")
+        return names
+
+    def _run(self, ids: list[list[int]], batch_tokens: int, progress: bool | Log, lease: Lease | None) -> np.ndarray:
         vectors = np.empty((len(ids), self.width), dtype=np.float32)
         groups = group_by_length([len(found) for found in ids], batch_tokens)
         device = self._module.device.type
         training = self._module.training
-        self._module.eval()
+        if training:  # an encoder in training is measured; one that serves threads is never touched
+            self._module.eval()
         try:
             with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
                 for group in _log(progress).track(groups, "encoding", len(groups)):
-                    vectors[group] = self._module.embed([ids[i] for i in group], batch_tokens).float().cpu().numpy()
+                    found = self._module.embed([ids[i] for i in group], batch_tokens, _rows(lease, group))
+                    vectors[group] = found.float().cpu().numpy()
         finally:
-            self._module.train(training)
+            if training:
+                self._module.train()
         return vectors
 
     @staticmethod
@@ -157,6 +331,13 @@ class Encoder:
                 raise DataError(
                     f"text {i} has half of a surrogate pair at character {error.start + 1}, which is no Unicode text"
                 ) from error
+
+
+def _rows(lease: Lease | None, group: list[int]) -> Rows | None:
+    """A lease's rows by their place in a group."""
+    if lease is None:
+        return None
+    return lambda places: lease.rows([group[place] for place in places])
 
 
 def best_device() -> str:

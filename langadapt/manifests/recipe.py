@@ -105,12 +105,13 @@ class InitVocab(Stage):
 class Train(Stage):
     """Train an encoder on text or pairs with one objective and one adaptation."""
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     inputs: ClassVar = {"encoder": ("Encoder",), "data": ("Corpus", "Pairs"), "teacher": ("Encoder",)}
     slots: ClassVar = {
         "objective": "objective",
         "adaptation": "adaptation",
+        "optimizer": "optimizer",
         "schedule": "schedule",
         "pooler": "pooler",
         "validation": "evaluator",
@@ -122,6 +123,7 @@ class Train(Stage):
     teacher: str | None = None
     objective: Slot
     adaptation: Slot = "full"
+    optimizer: Slot = "adamw"
     schedule: Slot = "linear"
     pooler: Slot | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
@@ -136,6 +138,8 @@ class Train(Stage):
     """Largest gradient norm."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Dropout of the body while training; None keeps the checkpoint's."""
+    gradient_checkpointing: bool = False
+    """Keep block inputs only and compute the rest again in the backward pass: less memory, about a third more time."""
     precision: Precision = "auto"
     tokens_per_batch: Annotated[int, Field(ge=128)] = 4096
     """Padded tokens in one forward pass: memory grows with it, results do not depend on it beyond rounding."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from langadapt.modeling.heads import mlm_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+Rows = Callable[[Sequence[int]], contextlib.AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class EncoderModule(nn.Module):
         self.budget = budget
         self.transforms = nn.ModuleList(_linear(weight, bias) for weight, bias in transforms)
         self.gather: Callable[[torch.Tensor], torch.Tensor] = _same
+        self.activate: Callable[[str], None] | None = None
+        """Switches to the light module of a role (``query``, ``document``), where the adaptation has one for each."""
 
     @property
     def body(self) -> PreTrainedModel:
@@ -98,16 +104,18 @@ class EncoderModule(nn.Module):
         out = self.body(input_ids=ids, attention_mask=attention, output_hidden_states=all_layers)
         return tuple(out.hidden_states) if all_layers else (out.last_hidden_state,)
 
-    def embed(self, sequences: Sequence[Sequence[int]], budget: int | None = None) -> torch.Tensor:
+    def embed(self, sequences: Sequence[Sequence[int]], budget: int | None = None, rows: Rows | None = None) -> torch.Tensor:
         """Vectors (n, d) float32 of token-id sequences, in order, transforms applied.
 
         Sequences are padded together with others of similar length, at most `budget` padded tokens at a time (None: the module's).
+        `rows` is entered around each forward pass with the indices of its sequences (the adapter bank listens there).
         """
         groups = group_by_length([len(ids) for ids in sequences], budget or self.budget)
         vectors = []
         for group in groups:
             ids, mask = self.pad([sequences[i] for i in group])
-            layers = self.hidden(ids, mask, all_layers=getattr(self.pooler, "all_layers", False))
+            with rows(group) if rows else contextlib.nullcontext():
+                layers = self.hidden(ids, mask, all_layers=getattr(self.pooler, "all_layers", False))
             vectors.append(self.pooler.pool(layers, mask))
         stacked = torch.cat(vectors)
         order = torch.tensor([i for group in groups for i in group], device=stacked.device)
@@ -115,6 +123,12 @@ class EncoderModule(nn.Module):
         for transform in self.transforms:
             restored = transform(restored)
         return restored
+
+    def embed_as(self, role: str, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Vectors (n, d) under the module of a role; without roles, plain :meth:`embed`."""
+        if self.activate is not None:
+            self.activate(role)
+        return self.embed(sequences)
 
     def masked_states(self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> torch.Tensor:
         """Last-layer states at `positions` of each sequence: (m, d), sequence by sequence in order."""

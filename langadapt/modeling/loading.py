@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langadapt.errors import ModelError
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
@@ -49,11 +52,53 @@ def _warns_of_mistral(folder: Path) -> bool:
     return config.is_file() and "Mistral" not in config.read_text(encoding="utf-8", errors="replace")
 
 
-def load_model(folder: Path, mlm_head: bool | None = None) -> PreTrainedModel:
+def quantization_options(bits: str, device: str, *, double: bool = True) -> dict[str, Any]:
+    """Keywords of ``from_pretrained`` that load the linear layers in 8 or 4 bit (Dettmers et al. 2022, 2023; arXiv:2208.07339,
+    arXiv:2305.14314).
+
+    Args:
+        bits: ``8bit`` (row-wise int8 with outliers apart) or ``4bit`` (NF4).
+        device: where the weights go.
+        double: quantise the 4-bit scales too.
+
+    Raises:
+        ModelError: bitsandbytes is not installed, or this device cannot.
+    """
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    hint = "Install the plugin langadapt-lora (it brings bitsandbytes), or load without quantization."
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(f"{bits} weights need bitsandbytes, which is not installed", hint=hint)
+    if device.startswith("mps"):
+        raise ModelError(f"{bits} weights cannot be had on 'mps'", hint="Choose --device cpu, or load without quantization.")
+    if bits == "8bit":
+        config = BitsAndBytesConfig(load_in_8bit=True)
+    elif bits == "4bit":
+        config = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double, bnb_4bit_compute_dtype=compute_dtype(device)
+        )
+    else:
+        raise ModelError(f"there is no quantization '{bits}'", hint="Known: 8bit, 4bit.")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # 'inputs will be cast', once a call
+    warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
+    # A half-precision body would meet float32 adapters and fail: everything that is not quantised stays float32.
+    return {"quantization_config": config, "device_map": {"": torch.device(device)}, "dtype": torch.float32}
+
+
+def compute_dtype(device: str) -> torch.dtype:
+    """What 4-bit products are computed in: bfloat16 on cards, float32 on the CPU."""
+    import torch
+
+    return torch.bfloat16 if device.startswith("cuda") else torch.float32
+
+
+def load_model(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] | None = None) -> PreTrainedModel:
     """A checkpoint folder as an encoder in float32, with its masked-LM head or without.
 
     Args:
         mlm_head: True loads (or initialises) a masked-LM head, False leaves it out, None keeps what is saved.
+        options: further keywords of ``from_pretrained`` (:func:`quantization_options`).
 
     Raises:
         ModelError: pickled weights only, truncated or altered safetensors, missing weights, unknown type.
@@ -69,11 +114,11 @@ def load_model(folder: Path, mlm_head: bool | None = None) -> PreTrainedModel:
     if mlm_head is None:
         mlm_head = any("ForMaskedLM" in name for name in getattr(config, "architectures", None) or [])
     family: Any = AutoModelForMaskedLM if mlm_head else AutoModel
-    options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
+    keywords: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, **(options or {})}
     with _quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model, report = _without_pooling_layer(family, folder, options)
+            model, report = _without_pooling_layer(family, folder, keywords)
         except Exception as error:
             raise ModelError(
                 f"the weights cannot be loaded: {_short(error)}",
@@ -84,6 +129,8 @@ def load_model(folder: Path, mlm_head: bool | None = None) -> PreTrainedModel:
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise ModelError(f"weights are missing: {shown}", where=str(folder), hint="Is this the checkpoint of another architecture?")
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False  # a decoder that encodes reads no cache, and one would cost its memory
     return model  # type: ignore[no-any-return]
 
 

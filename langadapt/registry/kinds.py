@@ -137,9 +137,38 @@ class Adaptation(Protocol):
     """kind ``adaptation``: decides which weights train."""
 
     mergeable: ClassVar[bool]
+    """True when the result can be written as one plain checkpoint."""
 
     def attach(self, model: PreTrainedModel) -> None:
         """Mark the trainable weights (``requires_grad``) and add modules if the method has any."""
+
+
+class LightAdaptation(Adaptation, Protocol):
+    """An adaptation whose few weights are saved alone, beside a base that stays as it is.
+
+    Its files are its library's own (``adapter_config.json`` and safetensors); serving and merging are the core's work.
+    """
+
+    light: ClassVar[bool]
+    """True: the core looks for this before it calls the methods below."""
+    library: ClassVar[str]
+    """``peft`` or ``adapters``."""
+
+    def load_options(self, device: str) -> dict[str, Any]:
+        """Keywords of ``from_pretrained`` for the base (a quantisation), or none."""
+
+    def save(self, model: PreTrainedModel, folder: Path) -> None:
+        """Write the adapter's files; an adaptation with `roles` writes a subfolder for each."""
+
+    def load(self, model: PreTrainedModel, folder: Path) -> None:
+        """Attach with saved weights, active and trainable."""
+
+
+class Optimizer(Protocol):
+    """kind ``optimizer``: how gradients become steps."""
+
+    def build(self, groups: list[dict[str, Any]], learning_rate: float) -> torch.optim.Optimizer:
+        """An optimiser over parameter groups that carry their own ``weight_decay``."""
 
 
 class Objective(Protocol):
@@ -233,6 +262,7 @@ KINDS: dict[str, Kind] = {
     "tokenizer": Kind(TokenizerTrainer, ("train",)),
     "vocab-init": Kind(VocabInit, ("mixture",)),
     "adaptation": Kind(Adaptation, ("attach",)),
+    "optimizer": Kind(Optimizer, ("build",)),
     "objective": Kind(Objective, ("prepare", "head", "collate", "loss")),
     "pooler": Kind(Pooler, ("pool",)),
     "transform": Kind(Transform, ("fit",)),

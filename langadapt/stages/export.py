@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from langadapt import __version__
+from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts import release, scores
 from langadapt.artifacts.files import read_json, write_json
@@ -16,6 +19,27 @@ from langadapt.stages.job import Job, slot_of
 
 
 def run(job: Job) -> dict[str, Any]:
+    source = job.need("encoder")
+    if adapters.is_adapter(source) and all(getattr(exporter, "adapter_only", False) for exporter in job.slot("exporters")):
+        facts, width = _adapter(job, source), None
+    else:
+        facts, width = _encoder(job)
+    found = scores.load(job.need("scores")) if job.one("scores") else {}
+    facts = {**job.planned.facts, **facts, "trained": _training(job)}
+    if found:
+        scores.save(found, job.folder)
+        (job.folder / "scores.svg").write_text(score_bars(found), encoding="utf-8")
+    write_json(job.folder / "provenance.json", {**facts, "environment": environment()})
+    card = release.card(facts, found) if width is not None else release.adapter_card(facts, found)
+    (job.folder / "README.md").write_text(card, encoding="utf-8")
+    release.write_sums(job.folder)
+    size = sum(f.stat().st_size for f in job.folder.rglob("*") if f.is_file()) / 1e6
+    job.ctx.log.info(f"{size:.0f} MB" if size >= 10 else f"{size:.1f} MB")
+    return {"type": "Release"}
+
+
+def _encoder(job: Job) -> tuple[dict[str, Any], int]:
+    """Write a whole encoder; returns the facts of its card and the width of its vectors."""
     loaded = job.encoder("encoder")
     normalizer = job.slot("normalizer")
     if normalizer is not None:
@@ -25,22 +49,28 @@ def run(job: Job) -> dict[str, Any]:
     for exporter in job.slot("exporters"):
         exporter.export(module, loaded.tokenizer, loaded.settings, job.folder)
     encoders.save_settings(loaded, job.folder)
-    found = scores.load(job.need("scores")) if job.one("scores") else {}
     parameters = sum(p.numel() for p in loaded.model.parameters())
-    facts = {**job.planned.facts, "parameters": parameters, "max_length": loaded.settings.max_length, "width": module.width}
-    facts["normalizer_in_tokenizer"] = loaded.settings.normalizer_in_tokenizer
-    facts["prompt"] = loaded.settings.prompt
-    facts["normalizer"] = {**slot_of(normalizer), "version": normalizer.version} if normalizer is not None else None
-    facts["pooler"] = loaded.settings.pooler
-    facts["trained"] = _training(job)
-    if found:
-        scores.save(found, job.folder)
-        (job.folder / "scores.svg").write_text(score_bars(found), encoding="utf-8")
-    write_json(job.folder / "provenance.json", {**facts, "environment": environment()})
-    (job.folder / "README.md").write_text(release.card(facts, found), encoding="utf-8")
-    release.write_sums(job.folder)
-    job.ctx.log.info(f"{sum(f.stat().st_size for f in job.folder.rglob('*') if f.is_file()) / 1e6:.0f} MB")
-    return {"type": "Release"}
+    facts = {
+        "parameters": parameters,
+        "max_length": loaded.settings.max_length,
+        "width": module.width,
+        "normalizer_in_tokenizer": loaded.settings.normalizer_in_tokenizer,
+        "prompt": loaded.settings.prompt,
+        "normalizer": {**slot_of(normalizer), "version": normalizer.version} if normalizer is not None else None,
+        "pooler": loaded.settings.pooler,
+    }
+    return facts, module.width
+
+
+def _adapter(job: Job, source: Path) -> dict[str, Any]:
+    """Write an adapter alone, naming its base as people know it."""
+    for exporter in job.slot("exporters"):
+        exporter.export_adapter(source, job.folder)
+    origin = next((r["origin"] or r["from"] for r in job.planned.facts["resources"] if r["name"] == "encoder"), "")
+    record = adapters.load(source).with_base(origin=origin, artifact="")
+    adapters.save(record, job.folder)
+    settings, _ = encoders.read_settings(source)
+    return {"adapter": dataclasses.asdict(record), "max_length": settings.max_length, "pooler": settings.pooler, "prompt": settings.prompt}
 
 
 def environment() -> dict[str, str]:

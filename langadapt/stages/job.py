@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.inference.encoder import Encoder
+from langadapt.inference.merging import merged, servable
 from langadapt.registry.component import Component, Context
 from langadapt.registry.registry import Registry
 
@@ -45,16 +47,32 @@ class Job:
         return self.inputs[role][0]
 
     def encoder(self, role: str, mlm_head: bool | None = None) -> LoadedEncoder:
-        """Load an input encoder."""
-        return encoders.load(self.need(role), mlm_head)
+        """Load an input encoder; one that is an adapter on a base comes merged into it.
+
+        Raises:
+            ModelError: its adapter cannot be merged.
+        """
+        folder = self.need(role)
+        return merged(folder) if adapters.is_adapter(folder) else encoders.load(folder, mlm_head)
 
     def pooler(self, loaded: LoadedEncoder) -> Component:
         """The pooler that an encoder's settings name."""
         return self.registry.build("pooler", loaded.settings.pooler)
 
     def inference(self, folder: Path) -> Encoder:
-        """An input encoder ready to encode."""
+        """An input encoder ready to encode; an adapter that the bank cannot serve runs in its own library."""
+        if adapters.is_adapter(folder) and not servable(folder):
+            return self._in_its_library(folder)
         return Encoder.load(folder, registry=self.registry, device=self.ctx.device)
+
+    def _in_its_library(self, folder: Path) -> Encoder:
+        record = adapters.load(folder)
+        adaptation: Any = self.registry.build("adaptation", record.adaptation)
+        loaded = encoders.load(adapters.base_folder(folder), mlm_head=False, options=adaptation.load_options(self.ctx.device))
+        loaded.settings, _ = encoders.read_settings(folder)
+        adaptation.load(loaded.model, folder)
+        module = loaded.module(self.pooler(loaded))
+        return Encoder(loaded, (module if record.quantization else module.to(self.ctx.device)).eval())
 
 
 def slot_of(component: Component) -> dict[str, Any]:

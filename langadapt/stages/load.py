@@ -14,7 +14,7 @@ from langadapt.stages.job import Job, slot_of
 def run(job: Job) -> dict[str, Any]:
     source = job.stage.source
     folder = job.need("encoder") if source is None else _folder(job)
-    loaded = encoders.load(folder)
+    loaded = job.encoder("encoder") if source is None else encoders.load(folder)
     settings = loaded.settings
     if job.slot("pooler") is not None:
         settings = settings.with_(pooler=slot_of(job.slot("pooler")))

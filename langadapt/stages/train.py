@@ -18,6 +18,7 @@ from langadapt.errors import DataError
 from langadapt.inference.encoder import Encoder
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.stages.job import Job, slot_of
+from langadapt.stages.light import Light
 from langadapt.training.loop import Settings, Validation, train
 from langadapt.training.tokenized import TokenizedRows, steps_per_epoch
 
@@ -25,9 +26,10 @@ HISTORY = "training.json"
 
 
 def run(job: Job) -> dict[str, Any]:
-    stage, objective, ctx = job.stage, job.slot("objective"), job.ctx
+    stage, objective, adaptation, ctx = job.stage, job.slot("objective"), job.slot("adaptation"), job.ctx
     torch.manual_seed(ctx.seed_for("weights"))
-    loaded = job.encoder("encoder", mlm_head=bool(objective.needs_mlm_head))
+    light = Light.of(job) if getattr(adaptation, "light", False) else None
+    loaded = light.base if light else job.encoder("encoder", mlm_head=bool(objective.needs_mlm_head))
     if job.slot("pooler") is not None:
         loaded.settings = loaded.settings.with_(pooler=slot_of(job.slot("pooler")))
     if stage.dropout is not None:
@@ -35,7 +37,12 @@ def run(job: Job) -> dict[str, Any]:
     encoder = loaded.module(job.pooler(loaded))
     rows = tokenized(job, loaded, objective)
     head = objective.head(encoder.width)
-    job.slot("adaptation").attach(loaded.model)
+    if light:
+        light.attach(encoder, rows)
+    else:
+        adaptation.attach(loaded.model)
+    if stage.gradient_checkpointing:
+        loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     held: TokenizedRows | None = None
     if stage.holdout:
         rows, held = rows.split(stage.holdout, ctx.rng("holdout"))
@@ -43,13 +50,18 @@ def run(job: Job) -> dict[str, Any]:
         raise DataError(f"{len(rows)} training rows are too few", where=job.planned.where)
     settings = make_settings(stage, len(rows))
     trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    share = f" ({100 * trained / light.parameters:.2f} % of the base)" if light else ""
     ctx.log.info(
-        f"{len(rows):,} rows, {settings.steps:,} steps of {stage.batch_size}, {trained / 1e6:.1f} M weights train, {stage.precision}"
+        f"{len(rows):,} rows, {settings.steps:,} steps of {stage.batch_size}, {trained / 1e6:.2f} M weights train{share}, {stage.precision}"
     )
     validate = _validator(job, loaded, encoder, objective, head, held)
-    history = train(encoder, head, objective, rows, loaded.tokenizer, job.slot("schedule"), settings, validate, ctx)
-    loaded.model.to("cpu")
-    encoders.save(loaded, job.folder)
+    optimizer, schedule = job.slot("optimizer"), job.slot("schedule")
+    history = train(encoder, head, objective, rows, loaded.tokenizer, schedule, optimizer, settings, validate, ctx)
+    if light:
+        light.save(trained)
+    else:
+        loaded.model.to("cpu")
+        encoders.save(loaded, job.folder)
     write_json(job.folder / HISTORY, {"steps": settings.steps, "truncated": rows.truncated, **dataclasses.asdict(history)})
     return {"type": "Encoder", "trained": trained, "steps": settings.steps}
 

@@ -88,10 +88,10 @@ def restore(module: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimiser's state tensors under ``index.name``, index being the parameter's place in the groups."""
+    """The optimiser's state under ``index.name`` (``index.name:int`` for counters), index being the parameter's place in the groups."""
     state = optimizer.state_dict()["state"]
     return {
-        f"{index}.{name}": torch.as_tensor(value).detach().cpu().contiguous()
+        f"{index}.{name}{':int' if isinstance(value, int) else ''}": torch.as_tensor(value).detach().cpu().contiguous().clone()
         for index, entries in state.items()
         for name, value in entries.items()
     } or {"empty": torch.zeros(1)}
@@ -99,10 +99,11 @@ def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 
 def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     whole = optimizer.state_dict()
-    state: dict[int, dict[str, torch.Tensor]] = {}
+    state: dict[int, dict[str, torch.Tensor | int]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
         if name:
-            state.setdefault(int(index), {})[name] = value
+            plain = name.removesuffix(":int")
+            state.setdefault(int(index), {})[plain] = value if plain == name else int(value)
     whole["state"] = state
     optimizer.load_state_dict(whole)

@@ -29,6 +29,7 @@ from langadapt.registry.component import Context
 from langadapt.registry.kinds import Batch, Loss
 from langadapt.training.checkpoints import Checkpoints
 from langadapt.training.distributed import gather_rows, total, world
+from langadapt.training.optimizer import parameter_groups
 from langadapt.training.tokenized import Row, TokenizedRows, bucketed, epoch_order, steps_per_epoch
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def train(
     data: TokenizedRows,
     tokenizer: PreTrainedTokenizerFast,
     schedule: Any,
+    optimizer: Any,
     settings: Settings,
     validate: Callable[[EncoderModule], Validation] | None,
     ctx: Context,
@@ -106,7 +108,7 @@ def train(
     Raises:
         StageFailed: the loss or the gradient is not a number (naming the step), or training had nothing to learn.
     """
-    run = _Run(encoder, head, objective, data, tokenizer, schedule, settings, validate, ctx)
+    run = _Run(encoder, head, objective, data, tokenizer, schedule, optimizer, settings, validate, ctx)
     return run.go()
 
 
@@ -121,6 +123,7 @@ class _Run:
         data: TokenizedRows,
         tokenizer: PreTrainedTokenizerFast,
         schedule: Any,
+        optimizer: Any,
         settings: Settings,
         validate: Callable[[EncoderModule], Validation] | None,
         ctx: Context,
@@ -132,7 +135,7 @@ class _Run:
         encoder.budget = settings.tokens_per_batch
         encoder.gather = gather_rows
         self.module = Step(encoder, head, objective).to(self.accelerator.device)
-        self.optimizer = make_optimizer(self.module, settings)
+        self.optimizer = optimizer.build(parameter_groups(self.module, settings.weight_decay), settings.learning_rate)
         self.wrapped, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
         self.checkpoints = Checkpoints(ctx.workdir / "checkpoints")
         self.history = History()
@@ -297,20 +300,3 @@ def make_accelerator(precision: str, device: str) -> Accelerator:
     # Stages of one process may differ in precision; accelerate keeps the first one's in a global otherwise.
     AcceleratorState._reset_state(reset_partial_state=False)
     return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
-
-
-def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    """Fused AdamW with bias correction (Loshchilov & Hutter 2019, arXiv:1711.05101); no decay on biases and norms.
-
-    Raises:
-        StageFailed: nothing is trainable.
-    """
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for parameter in module.parameters():
-        if parameter.requires_grad:
-            (decayed if parameter.ndim >= 2 else plain).append(parameter)
-    if not decayed and not plain:
-        raise StageFailed("no weight is trainable", hint="Check the stage's 'adaptation'.")
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)

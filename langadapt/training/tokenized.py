@@ -16,15 +16,26 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
+def plain_backend(tokenizer: PreTrainedTokenizerFast) -> Any:
+    """The Rust tokenizer, set to neither cut nor pad.
+
+    Set only where it is not so yet: while another thread encodes, setting anything is an error ("Already borrowed").
+    """
+    backend = tokenizer.backend_tokenizer
+    if backend.truncation is not None:
+        backend.no_truncation()
+    if backend.padding is not None:
+        backend.no_padding()
+    return backend
+
+
 def tokenize_texts(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, prompt: str = ""
 ) -> tuple[list[list[int]], int]:
     """Token ids with special tokens, at most `max_length` each, and how many texts were truncated."""
     if not texts:
         return [], 0
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
+    backend = plain_backend(tokenizer)
     encoded = backend.encode_batch_fast([prompt + text for text in texts])
     added = tokenizer.num_special_tokens_to_add()
     ids, truncated = [], 0
@@ -89,9 +100,7 @@ class TokenizedRows:
 
 def _split(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Each text as one or more sequences of at most `max_length` ids, special tokens around every piece."""
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
+    backend = plain_backend(tokenizer)
     probe = backend.encode("", add_special_tokens=True).ids
     opening, closing = probe[:1], probe[1:]
     room = max_length - len(probe)

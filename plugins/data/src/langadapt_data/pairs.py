@@ -1,11 +1,13 @@
-"""Sentence pairs from NLI, paraphrase and STS files."""
+"""Sentence pairs from NLI, paraphrase, STS and retrieval files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from langadapt.artifacts import tables
+from pydantic import Field
+
+from langadapt.artifacts import retrieval, tables
 from langadapt.artifacts.fetch import fetch
 from langadapt.errors import DataError, did_you_mean
 from langadapt.manifests.resource import Resource
@@ -91,6 +93,33 @@ class Sts(Component):
 
     def pairs(self, translator: Any, ctx: Context) -> Iterator[dict[str, Any]]:
         return sts_rows(self.data, ctx)
+
+
+class Retrieval(Component):
+    """Question and passage as anchor and positive, from a BEIR folder or a table.
+
+    `held_out` leaves that share of the passages, with all their questions, for an evaluator of the same name and share.
+    """
+
+    kind: ClassVar[str] = "pairs"
+    name: ClassVar[str] = "retrieval"
+    columns: ClassVar[tuple[str, ...]] = ("anchor", "positive")
+
+    data: Resource
+    held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+
+    def pairs(self, translator: Any, ctx: Context) -> Iterator[dict[str, Any]]:
+        found = retrieval.load(self.data, fetch(self.data, ctx))
+        left = 0
+        for query, passages in found.relevant.items():
+            for passage in passages:
+                text = found.passages[passage]
+                if retrieval.held_out(text, self.held_out):
+                    left += 1
+                else:
+                    yield {"anchor": found.queries[query], "positive": text}
+        if self.held_out:
+            ctx.log.info(f"{left:,} pairs held out for scoring")
 
 
 def sts_rows(data: Resource, ctx: Context) -> Iterator[dict[str, Any]]:

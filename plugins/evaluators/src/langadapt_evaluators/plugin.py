@@ -11,5 +11,6 @@ from langadapt import ComponentRef, hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("evaluator", "sts", "langadapt_evaluators.sts:Sts", "Spearman and Pearson correlation with human similarity scores"),
+        ComponentRef("evaluator", "retrieval", "langadapt_evaluators.retrieval:Retrieval", "exact search: MRR, nDCG, recall, accuracy"),
         ComponentRef("evaluator", "fertility", "langadapt_evaluators.fertility:Fertility", "tokens per word, unknown and continued words"),
     ]

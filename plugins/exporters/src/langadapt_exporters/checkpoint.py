@@ -91,7 +91,13 @@ class SentenceTransformers(Transformers):
 
 
 def _pooling_config(mode: str, width: int) -> dict[str, Any]:
-    names = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "max": "pooling_mode_max_tokens"}
+    names = {
+        "cls": "pooling_mode_cls_token",
+        "mean": "pooling_mode_mean_tokens",
+        "max": "pooling_mode_max_tokens",
+        "weightedmean": "pooling_mode_weightedmean_tokens",
+        "lasttoken": "pooling_mode_lasttoken",
+    }
     return {"word_embedding_dimension": width, **{key: name == mode for name, key in names.items()}, "include_prompt": True}
 
 

@@ -14,4 +14,5 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef(
             "exporter", "sentence-transformers", "langadapt_exporters.checkpoint:SentenceTransformers", "a sentence-transformers folder"
         ),
+        ComponentRef("exporter", "adapter", "langadapt_exporters.adapter:Adapter", "a trained adapter alone, without its base"),
     ]

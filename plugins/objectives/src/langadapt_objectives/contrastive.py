@@ -65,8 +65,11 @@ class MultipleNegatives(Component):
 
     def loss(self, encoder: EncoderModule, head: Any, batch: Batch, step: int) -> Loss:
         n = batch.extra["pairs"]
-        unique, where = _unique(batch.sequences)
-        vectors = encoder.embed(unique)[where]
+        if encoder.activate is None:
+            vectors = _embed(encoder, batch.sequences, None)
+        else:  # anchors and candidates are read by different modules
+            parts = (("query", batch.sequences[:n]), ("document", batch.sequences[n:]))
+            vectors = torch.cat([_embed(encoder, sequences, role) for role, sequences in parts])
         marks = _marks(batch.sequences, vectors.device)
         with torch.autocast(vectors.device.type, enabled=False):  # cosines times 20 need more than 8 bits
             vectors = normalize(vectors.float(), dim=-1)
@@ -103,6 +106,13 @@ def triplets(data: Dataset) -> list[dict[str, str | None]]:
         entailed[premise] += 1
         found.append({"anchor": premise, "positive": row["hypothesis"], "negative": negative})
     return found
+
+
+def _embed(encoder: EncoderModule, sequences: list[list[int]], role: str | None) -> torch.Tensor:
+    """Vectors (n, d) of token-id sequences, each distinct one encoded once."""
+    unique, where = _unique(sequences)
+    vectors = encoder.embed(unique) if role is None else encoder.embed_as(role, unique)
+    return vectors[where]
 
 
 def _unique(sequences: list[list[int]]) -> tuple[list[list[int]], list[int]]:

@@ -1,0 +1,245 @@
+"""Trained adapters as peft and adapters save them, read into plain tensors.
+
+Serving needs neither library: a folder holds ``adapter_config.json`` and one safetensors file, and the shapes say the rest.  What
+cannot be served exactly is refused with its reason; nothing is approximated and no pickle is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langadapt.errors import ModelError
+from langadapt.modeling.loading import check_safetensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONFIG, PEFT, ADAPTERS = "adapter_config.json", "adapter_model.safetensors", "adapter.safetensors"
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """LoRA at one linear layer: ``y += up @ (down @ x)``, the scaling folded into `up` (Hu et al. 2021, arXiv:2106.09685)."""
+
+    down: Tensor
+    """(r, in)"""
+    up: Tensor
+    """(out, r)"""
+    magnitude: Tensor | None = None
+    """(out,) lengths of the adapted weight's rows (DoRA; Liu et al. 2024, arXiv:2402.09353)."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """(IA)³ at one linear layer: its output, or its input, times a vector (Liu et al. 2022, arXiv:2205.05638)."""
+
+    vector: Tensor
+    """(out,), or (in,) where `on_input`."""
+    on_input: bool
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """Houlsby et al. 2019 (arXiv:1902.00751): ``h += up(f(down(u)))`` at the end of a block, scaling folded into `up`.
+
+    `u` is, by `form`: ``after`` the block's residual sum (normalised where the model normalises it there), ``before`` the
+    block's own output, ``parallel`` the block's input.
+    """
+
+    down: Tensor
+    """(r, d)"""
+    down_bias: Tensor
+    """(r,)"""
+    up: Tensor
+    """(d, r)"""
+    up_bias: Tensor
+    """(d,)"""
+    activation: str
+    form: str
+
+
+Place = tuple[int, str]
+"""(layer, ``attention`` or ``output``): the block at whose end a bottleneck stands."""
+
+
+@dataclass(frozen=True)
+class AdapterWeights:
+    """One adapter: what it does at which module (by dotted name in the body) or block."""
+
+    low_rank: dict[str, LowRank] = field(default_factory=dict)
+    scales: dict[str, Scale] = field(default_factory=dict)
+    bottlenecks: dict[Place, Bottleneck] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> int:
+        """Weights held."""
+        tensors: list[Any] = [one for low in self.low_rank.values() for one in (low.down, low.up, low.magnitude)]
+        tensors += [scale.vector for scale in self.scales.values()]
+        tensors += [t for b in self.bottlenecks.values() for t in (b.down, b.down_bias, b.up, b.up_bias)]
+        return sum(tensor.numel() for tensor in tensors if tensor is not None)
+
+
+def read_adapter(folder: Path) -> AdapterWeights:
+    """Read an adapter that peft or adapters saved.
+
+    Raises:
+        ModelError: there is none, it is truncated or pickled, or it does something that cannot be served exactly.
+    """
+    from safetensors.torch import load_file
+
+    config = _config(folder)
+    file = next((folder / name for name in (PEFT, ADAPTERS) if (folder / name).is_file()), None)
+    if file is None:
+        pickled = sorted(path.name for path in folder.glob("*.bin"))
+        if pickled:
+            raise ModelError(
+                f"the adapter is pickled ({pickled[0]}), and loading a pickle can run any code",
+                where=str(folder),
+                hint="Save it as safetensors where you trust its origin.",
+            )
+        raise ModelError(f"there is neither {PEFT} nor {ADAPTERS}", where=str(folder), hint="Is this an adapter folder?")
+    check_safetensors(file)
+    tensors = {name: tensor.float() for name, tensor in load_file(str(file)).items()}
+    try:
+        found = _from_peft(config, tensors, folder) if file.name == PEFT else _from_adapters(config, tensors, folder)
+    except KeyError as error:
+        raise ModelError(f"the adapter lacks the tensor or setting {error}", where=str(folder), hint="Save or copy it again.") from error
+    if not found.parameters:
+        raise ModelError("the adapter holds no weights", where=str(file))
+    return found
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise ModelError("there is no such adapter folder", where=str(folder))
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ModelError(f"there is no {CONFIG}", where=str(folder), hint="Is this an adapter folder?")
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"is truncated or no JSON: {error}", where=str(path), hint="Save or copy the adapter again.") from error
+    return found
+
+
+def _refuse(what: str, folder: Path) -> ModelError:
+    return ModelError(f"the adapter {what}, which cannot be served exactly", where=str(folder), hint="Load it with its own library.")
+
+
+# peft ------------------------------------------------------------------------------------------------------------------
+
+REFUSED = {
+    "modules_to_save": "replaces whole modules",
+    "trainable_token_indices": "trains token rows",
+    "target_parameters": "targets bare parameters",
+    "layer_replication": "repeats layers",
+    "alora_invocation_tokens": "wakes at certain tokens",
+    "use_qalora": "uses QA-LoRA",
+    "use_bdlora": "uses block-diagonal matrices",
+    "lora_bias": "trains biases in its matrices",
+    "megatron_config": "is cut for Megatron",
+    "arrow_config": "routes by Arrow",
+    "monteclora_config": "samples its matrices",
+    "kasa_config": "uses singular-value adaptation",
+}
+"""Settings of peft under which the plain formula does not hold."""
+
+
+def _from_peft(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> AdapterWeights:
+    method = config.get("peft_type")
+    for key, what in REFUSED.items():
+        if config.get(key):
+            raise _refuse(what, folder)
+    if config.get("bias", "none") != "none":
+        raise _refuse("trains biases", folder)
+    if method == "LORA":
+        return AdapterWeights(low_rank=_lora(config, tensors, folder))
+    if method == "IA3":
+        return AdapterWeights(scales=_ia3(config, tensors))
+    raise _refuse(f"is of peft's type {method}", folder)
+
+
+def _lora(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> dict[str, LowRank]:
+    found = {}
+    for key, down in tensors.items():
+        if "lora_embedding" in key:
+            raise _refuse("changes the embedding", folder)
+        if not key.endswith(".lora_A.weight"):
+            continue
+        name = key.removesuffix(".lora_A.weight")
+        up = tensors[f"{name}.lora_B.weight"]
+        magnitude = tensors[f"{name}.lora_magnitude_vector"] if config.get("use_dora") else None
+        module = name.removeprefix("base_model.model.")
+        alpha = _by_pattern(config.get("alpha_pattern") or {}, module, config["lora_alpha"])
+        scaling = alpha / (down.shape[0] ** 0.5 if config.get("use_rslora") else down.shape[0])
+        found[module] = LowRank(down, up * scaling, magnitude)
+    return found
+
+
+def _by_pattern(patterns: dict[str, float], module: str, default: float) -> float:
+    """peft's rule: a pattern holds for names that end with it."""
+    return next((value for pattern, value in patterns.items() if re.fullmatch(rf"(.*\.)?({pattern})", module)), default)
+
+
+def _ia3(config: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Scale]:
+    forward = config.get("feedforward_modules") or []
+    found = {}
+    for key, vector in tensors.items():
+        module = key.removesuffix(".ia3_l").removeprefix("base_model.model.")
+        if isinstance(forward, str):
+            on_input = re.fullmatch(forward, module) is not None
+        else:
+            on_input = any(module == name or module.endswith(f".{name}") for name in forward)
+        found[module] = Scale(vector.flatten(), on_input)
+    return found
+
+
+# adapters --------------------------------------------------------------------------------------------------------------
+
+PART = re.compile(
+    r"(?:^|\.)(?:layer|layers|h)\.(?P<layer>\d+)\.(?P<place>attention\.output|attention_adapters|output|output_adapters|"
+    r"attention_adapters\.adapter|output_adapters\.adapter)\.adapters\.(?P<name>[^.]+)\.(?P<part>.+)$"
+)
+PLACES = {"attention.output": "attention", "attention_adapters": "attention", "output": "output", "output_adapters": "output"}
+
+
+def _from_adapters(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> AdapterWeights:
+    options = config.get("config") or {}
+    if options.get("architecture") is not None:
+        raise _refuse(f"is of the method '{options['architecture']}'", folder)
+    form = _form(options, folder)
+    parts: dict[Place, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        match = PART.search(key)
+        if match is None:
+            raise _refuse(f"holds '{key}'", folder)
+        place = (int(match["layer"]), PLACES[match["place"]])
+        parts.setdefault(place, {})[match["part"]] = tensor
+    activation = str(options["non_linearity"]).lower()
+    return AdapterWeights(bottlenecks={place: _bottleneck(found, options, activation, form) for place, found in parts.items()})
+
+
+def _form(options: dict[str, Any], folder: Path) -> str:
+    """Where the bottleneck reads, from the library's switches."""
+    for key in ("ln_before", "ln_after", "use_gating", "phm_layer", "adapter_residual_before_ln", "inv_adapter", "cross_adapter"):
+        if options.get(key):
+            raise _refuse(f"sets {key}", folder)
+    if not options.get("original_ln_after", True):
+        raise _refuse("switches original_ln_after off", folder)
+    if options.get("is_parallel"):
+        return "parallel"
+    if options.get("residual_before_ln") is not True:
+        raise _refuse(f"sets residual_before_ln to {options.get('residual_before_ln')}", folder)
+    return "after" if options.get("original_ln_before") else "before"
+
+
+def _bottleneck(parts: dict[str, Tensor], options: dict[str, Any], activation: str, form: str) -> Bottleneck:
+    # 'learned' and 'channel' scalings are tensors of one value or one a dimension.
+    scaling: Any = parts["scaling"] if "scaling" in parts else float(options.get("scaling", 1.0))
+    up, up_bias = parts["adapter_up.weight"], parts["adapter_up.bias"]
+    column = scaling.reshape(-1, 1) if "scaling" in parts else scaling
+    return Bottleneck(parts["adapter_down.0.weight"], parts["adapter_down.0.bias"], up * column, up_bias * scaling, activation, form)

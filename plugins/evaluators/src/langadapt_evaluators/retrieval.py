@@ -1,0 +1,91 @@
+"""Finding the passage that answers a query, by exact search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from langadapt.artifacts import retrieval
+from langadapt.artifacts.fetch import fetch
+from langadapt.errors import DataError
+from langadapt.manifests.resource import Resource
+from langadapt.registry.component import Component, Context
+from langadapt.registry.kinds import Score
+from langadapt_evaluators.bootstrap import interval
+
+if TYPE_CHECKING:
+    from langadapt.inference.encoder import Encoder
+
+BLOCK = 1024
+"""Queries compared with all passages at once."""
+
+
+class Retrieval(Component):
+    """Rank all passages by cosine and score where the right ones stand: MRR, nDCG and recall at k, accuracy at 1, ×100.
+
+    Thakur et al. 2021 (BEIR, arXiv:2104.08663).  95 % intervals by bootstrap over queries.  Equal cosines count as ranked behind: an
+    encoder that maps everything to one point scores nothing.  Where an encoder has an adapter for queries and another for
+    documents, each is used for its own.
+    """
+
+    kind: ClassVar[str] = "evaluator"
+    name: ClassVar[str] = "retrieval"
+
+    data: Resource
+    task: str = ""
+    held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Share of the passages that training left out (the pairs of this name take the same option); 0 scores all queries."""
+    passages: Literal["all", "held-out"] = "all"
+    """Search among all passages, or among the held-out ones."""
+    k: Annotated[int, Field(ge=1)] = 10
+    samples: Annotated[int, Field(ge=100)] = 1000
+
+    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+        paths = fetch(self.data, ctx)
+        found = retrieval.load(self.data, paths)
+        held = {name for name, text in found.passages.items() if retrieval.held_out(text, self.held_out)}
+        queries = [q for q, good in found.relevant.items() if not self.held_out or held.issuperset(good)]
+        names = [name for name in found.passages if not self.held_out or self.passages == "all" or name in held]
+        if len(queries) < 2 or len(names) < 2:
+            raise DataError(f"{len(queries)} queries and {len(names)} passages are too few to score", where=", ".join(map(str, paths)))
+        place = {name: i for i, name in enumerate(names)}
+        grades = [{place[name]: grade for name, grade in found.relevant[q].items()} for q in queries]
+        ranks = self._ranks(encoder, [found.queries[q] for q in queries], [found.passages[n] for n in names], grades, ctx)
+        return self._scores(ranks, grades, self.task or self.data.name, ctx)
+
+    def _ranks(
+        self, encoder: Encoder, queries: list[str], passages: list[str], grades: list[dict[int, float]], ctx: Context
+    ) -> list[np.ndarray]:
+        """For each query the 1-based ranks of its relevant passages, in the order of `grades`."""
+        asked = encoder.encode(queries, adapter=encoder.role("query"), normalize=True, progress=ctx.log)
+        given = encoder.encode(passages, adapter=encoder.role("document"), normalize=True, progress=ctx.log)
+        ranks = []
+        for start in range(0, len(asked), BLOCK):
+            cosines = asked[start : start + BLOCK] @ given.T
+            for row, good in zip(cosines, grades[start : start + BLOCK], strict=True):
+                ranks.append(np.array([int((row >= row[one]).sum()) for one in good]))
+        return ranks
+
+    def _scores(self, ranks: list[np.ndarray], grades: list[dict[int, float]], task: str, ctx: Context) -> list[Score]:
+        k = self.k
+        by_query = {
+            f"mrr@{k}": np.array([1 / best if (best := found.min()) <= k else 0.0 for found in ranks]),
+            f"ndcg@{k}": np.array([_ndcg(found, np.array(list(good.values())), k) for found, good in zip(ranks, grades, strict=True)]),
+            f"recall@{k}": np.array([(found <= k).sum() / min(len(found), k) for found in ranks]),
+            "accuracy@1": np.array([float((found == 1).any()) for found in ranks]),
+        }
+        return [_score(task, metric, values, ctx, self.samples) for metric, values in by_query.items()]
+
+
+def _ndcg(ranks: np.ndarray, grades: np.ndarray, k: int) -> float:
+    """Järvelin & Kekäläinen 2002, with linear gains as in trec_eval."""
+    gained = (grades / np.log2(1 + ranks))[ranks <= k].sum()
+    best = (np.sort(grades)[::-1][:k] / np.log2(1 + np.arange(1, min(len(grades), k) + 1))).sum()
+    return float(gained / best)
+
+
+def _score(task: str, metric: str, values: np.ndarray, ctx: Context, samples: int) -> Score:
+    low, high = interval(lambda rows: float(values[rows].mean()), len(values), ctx.rng(f"bootstrap {task} {metric}"), samples)
+    return Score(task, metric, 100 * float(values.mean()), 100 * low, 100 * high, len(values))

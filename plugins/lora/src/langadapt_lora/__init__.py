@@ -1,0 +1,1 @@
+"""Low-rank adaptation on peft and bitsandbytes."""

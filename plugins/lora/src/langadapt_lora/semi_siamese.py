@@ -1,0 +1,42 @@
+"""Two light modules on one frozen base: queries and documents are read differently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from langadapt_lora import library
+from langadapt_lora.lora import Lora
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class SemiSiamese(Lora):
+    """A LoRA for queries and another for documents, trained together (Jung, Choi & Rhee 2021, arXiv:2110.14943).
+
+    The two begin as different random draws of the same form, both without effect.  Objectives that tell an anchor from its
+    positive (``multiple-negatives``) train them; an evaluator with queries and documents uses each where it belongs.
+    """
+
+    name: ClassVar[str] = "semi-siamese"
+    mergeable: ClassVar[bool] = False
+    roles: ClassVar[tuple[str, ...]] = ("query", "document")
+
+    def attach(self, model: PreTrainedModel) -> None:
+        model.requires_grad_(False)
+        for role in self.roles:
+            library.inject(model, self.config(model), role)
+
+    def activate(self, model: PreTrainedModel, role: str) -> None:
+        """Let the module of one role act."""
+        library.activate(model, role)
+
+    def save(self, model: PreTrainedModel, folder: Path) -> None:
+        for role in self.roles:
+            library.save(model, role, folder / role)
+
+    def load(self, model: PreTrainedModel, folder: Path) -> None:
+        model.requires_grad_(False)
+        for role in self.roles:
+            library.restore(model, role, folder / role)
