@@ -114,8 +114,8 @@ def adapter_card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
         f"# {about[:1].upper()}{about[1:]} adapter ({method})\n",
         _starter_note(facts) if is_starter(facts) else "",
         f"{record['trained']:,} weights ({share:.2f} % of the base) for the {base['model_type']} encoder "
-        f"**{base['origin'] or 'named below'}** with {base['parameters'] / 1e6:.1f} M. It does nothing without that base: `adapter.json` holds the digest of the base's "
-        "weights, and langadapt refuses any other.\n",
+        f"**{base['origin'] or 'named below'}** with {base['parameters'] / 1e6:.1f} M. It does nothing without that base: "
+        "`adapter.json` holds the digest of the base's weights, and langadapt refuses any other.\n",
         _adapter_usage(record),
         _scores(scores),
         _making(facts),

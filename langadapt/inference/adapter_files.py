@@ -201,8 +201,8 @@ def _ia3(config: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Scale]
 # adapters --------------------------------------------------------------------------------------------------------------
 
 PART = re.compile(
-    r"(?:^|\.)(?:layer|layers|h)\.(?P<layer>\d+)\.(?P<place>attention\.output|attention_adapters|output|output_adapters|"
-    r"attention_adapters\.adapter|output_adapters\.adapter)\.adapters\.(?P<name>[^.]+)\.(?P<part>.+)$"
+    r"(?:^|\.)(?:layer|layers|h)\.(?P<layer>\d+)\.(?P<place>attention\.output|output|attention_adapters|output_adapters)"
+    r"\.adapters\.[^.]+\.(?P<part>.+)$"
 )
 PLACES = {"attention.output": "attention", "attention_adapters": "attention", "output": "output", "output_adapters": "output"}
 

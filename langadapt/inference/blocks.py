@@ -81,6 +81,9 @@ def adapter_blocks(body: PreTrainedModel) -> dict[Place, Block]:
     kind = body.config.model_type
     if kind in PRE_NORM:
         layers, attention, attention_start, output, output_start = PRE_NORM[kind]
+        if getattr(body.config, "apply_residual_connection_post_layernorm", False):
+            # Such a Bloom adds the normalised state: its residual is what enters the two inner modules.
+            attention_start, output_start = "self_attention", "mlp"
         found = {}
         for i, layer in enumerate(body.get_submodule(layers)):  # type: ignore[arg-type]
             found[i, "attention"] = Block(layer.get_submodule(attention), layer.get_submodule(attention_start))

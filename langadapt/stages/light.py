@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Light:
     parameters: int
     earlier: Path | None = None
     """The adapter of the stage before, which training continues."""
+    sample: list[list[int]] = field(default_factory=list)
+    """Token ids of the texts that the centroid is the mean of."""
     centroid: np.ndarray | None = None
 
     @classmethod
@@ -63,7 +65,10 @@ class Light:
     def attach(self, encoder: EncoderModule, rows: TokenizedRows) -> None:
         """Find the centroid under the plain base, then add the trainable modules."""
         adaptation: Any = self.job.slot("adaptation")
-        self.centroid = self._centroid(encoder, rows)
+        chosen = self.job.ctx.rng("centroid").permutation(len(rows))[:CENTROID_TEXTS]
+        self.sample = [next(value for value in rows.rows[i].values() if isinstance(value, list)) for i in sorted(chosen)]
+        if not self._quantized():
+            self.centroid = self._centroid(encoder.to(self.job.ctx.device))
         if self.earlier:
             adaptation.load(self.base.model, self.earlier)
         else:
@@ -71,15 +76,14 @@ class Light:
         if getattr(adaptation, "roles", ()):
             encoder.activate = partial(adaptation.activate, self.base.model)
 
+    def _quantized(self) -> bool:
+        return bool(getattr(self.base.model, "is_quantized", False))
+
     @torch.no_grad()
-    def _centroid(self, encoder: EncoderModule, rows: TokenizedRows) -> np.ndarray:
+    def _centroid(self, encoder: EncoderModule) -> np.ndarray:
         """Mean unit vector of a sample of the training texts: (d,) float32."""
-        chosen = self.job.ctx.rng("centroid").permutation(len(rows))[:CENTROID_TEXTS]
-        texts = [next(value for value in rows.rows[i].values() if isinstance(value, list)) for i in sorted(chosen)]
-        if not getattr(encoder.model, "is_quantized", False):  # quantised weights stand on their device already
-            encoder.to(self.job.ctx.device)
         encoder.eval()
-        vectors = encoder.embed(texts).float().cpu().numpy()
+        vectors = encoder.embed(self.sample).float().cpu().numpy()
         mean: np.ndarray = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).mean(0)
         return mean
 
@@ -87,6 +91,11 @@ class Light:
         """Write the adapter, what makes vectors with it, and the base it belongs to."""
         job, adaptation = self.job, self.job.slot("adaptation")
         adaptation.save(self.base.model, job.folder)
+        if self.centroid is None:
+            # Encoding repacks 4-bit weights in place on some CPUs, so a quantised base encodes in a copy of its own, afterwards.
+            plain = encoders.load(self.folder, False, adaptation.load_options(job.ctx.device))
+            plain.settings = self.base.settings
+            self.centroid = self._centroid(plain.module(job.pooler(plain)))
         encoders.save_settings(self.base, job.folder)
         adapters.save_centroid(self.centroid, job.folder)
         base = adapters.Base(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,9 @@ from langadapt.modeling.loading import check_safetensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+# bitsandbytes, which peft imports, says at import which optional kernel it would like to download.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -24,8 +29,10 @@ def inject(model: PreTrainedModel, config: Any, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Conv1D layers and of a second set of modules: both are meant
         inject_adapter_in_model(config, model.base_model, adapter_name=name)
+    # An adapter may be called as a module is ("query"): its own tensors stand below peft's containers.
+    own = re.compile(rf"\.(?:lora_\w+|ia3_l)\.{re.escape(name)}(?:\.|$)")
     for key, value in model.named_parameters():
-        value.requires_grad_(key in before or f".{name}" in key)
+        value.requires_grad_(key in before or own.search(key) is not None)
 
 
 def save(model: PreTrainedModel, name: str, folder: Path) -> None:

@@ -1,0 +1,18 @@
+"""What this plugin brings, as strings: nothing is imported until a recipe names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from langadapt import ComponentRef, hookimpl
+
+
+@hookimpl
+def langadapt_components() -> Iterable[ComponentRef]:
+    return [
+        ComponentRef("adaptation", "bottleneck", "langadapt_adapters.bottleneck:Bottleneck", "two small linear layers in every layer"),
+        ComponentRef("adaptation", "prefix", "langadapt_adapters.prefix:Prefix", "learned keys and values before every sentence"),
+        ComponentRef("adaptation", "stack", "langadapt_adapters.compositions:Stack", "a new bottleneck on top of trained ones"),
+        ComponentRef("adaptation", "fuse", "langadapt_adapters.compositions:Fuse", "attention over the outputs of trained bottlenecks"),
+        ComponentRef("adaptation", "average", "langadapt_adapters.compositions:Average", "trained bottlenecks averaged into one"),
+    ]
