@@ -11,7 +11,7 @@ from langadapt.manifests.language import DomainManifest, LanguageManifest
 from langadapt.manifests.recipe import STAGES, RecipeManifest
 from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
 from langadapt.registry import hookspecs
-from langadapt.registry.kinds import KINDS
+from langadapt.registry.kinds import KINDS, LightAdaptation
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 
@@ -27,6 +27,11 @@ def components() -> str:
         parts.append(f"## {kind}\n\n{inspect.getdoc(spec.protocol)}\n")
         for method in spec.methods:
             function = getattr(spec.protocol, method)
+            parts.append(f"- `{method}{inspect.signature(function)}`: {' '.join((inspect.getdoc(function) or '').split())}")
+        if spec.light:
+            parts.append(f"\n{inspect.getdoc(LightAdaptation)}  It has `light = True` and also:\n")
+        for method in spec.light:
+            function = getattr(LightAdaptation, method)
             parts.append(f"- `{method}{inspect.signature(function)}`: {' '.join((inspect.getdoc(function) or '').split())}")
         parts.append("")
         for item in registry.list(kind):

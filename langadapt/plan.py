@@ -162,10 +162,9 @@ def _as_encoder(source: str) -> Resource:
     """A checkpoint named outright in a recipe or by ``--base``: a folder that exists, else a Hub id."""
     path = Path(source).expanduser()
     if path.exists() or source.startswith((".", "/", "~")):
-        sources = Sources(path=PathSource(paths=[source]))
-    else:
-        sources = Sources(hub=HubSource(id=source))
-    return Resource(name="encoder", format="encoder", sources=sources, origin=source)
+        # Where this machine keeps a base is nobody's business; its folder's name is.
+        return Resource(name="encoder", format="encoder", sources=Sources(path=PathSource(paths=[source])), origin=path.absolute().name)
+    return Resource(name="encoder", format="encoder", sources=Sources(hub=HubSource(id=source)), origin=source)
 
 
 def _plan_stage(

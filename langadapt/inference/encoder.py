@@ -51,6 +51,17 @@ class EncodeStats:
     """Texts longer than the encoder's maximum, cut at its end."""
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """What happens to a text before it is tokenised; an adapter brings its own."""
+
+    prompt: str = ""
+    normalizer: Any = None
+
+    def prepare(self, text: str) -> str:
+        return self.prompt + (self.normalizer.normalize(text) if self.normalizer else text)
+
+
 class Encoder:
     """An encoder ready for inference.  Make one with :meth:`load`.
 
@@ -69,6 +80,8 @@ class Encoder:
         self.roles: tuple[str, ...] = ()
         """``query`` and ``document`` where each has an adapter of its own."""
         self._folder: Path | None = None
+        self._registry: Registry | None = None
+        self._readings: dict[str, _Reading] = {}
         self._digest: str | None = None
         self._bank: AdapterBank | None = None
         self._router = Router()
@@ -85,6 +98,7 @@ class Encoder:
         registry: Registry | None = None,
         quantization: str | None = None,
         pooler: dict[str, Any] | str | None = None,
+        normalizer: Component | None = None,
         max_adapters: int = 256,
     ) -> Encoder:
         """Load a release, a sentence-transformers folder, any transformers checkpoint, or one of these from the Hub.
@@ -99,6 +113,7 @@ class Encoder:
             registry: where poolers and normalizers are looked up; None uses the installed plugins.
             quantization: ``8bit`` or ``4bit`` linear layers (needs bitsandbytes).
             pooler: another pooler than the settings', as its name or a slot.
+            normalizer: what every text goes through first, where the settings name none.
             max_adapters: adapters kept in memory; the least recently used ones leave first.
 
         Raises:
@@ -107,19 +122,20 @@ class Encoder:
         """
         folder = _local(source)
         if light.is_adapter(folder):
-            return cls._with_adapter(folder, device=device, precision=precision, registry=registry, quantization=quantization)
+            options = {"device": device, "precision": precision, "registry": registry, "normalizer": normalizer}
+            return cls._with_adapter(folder, quantization, max_adapters=max_adapters, **options)
         device = device or best_device()
-        options = quantization_options(quantization, device) if quantization else None
-        loaded = encoders.load(folder, mlm_head=False, options=options)
+        quantized = quantization_options(quantization, device) if quantization else None
+        loaded = encoders.load(folder, mlm_head=False, options=quantized)
         if pooler is not None:
             loaded.settings = loaded.settings.with_(pooler={"use": pooler} if isinstance(pooler, str) else pooler)
         settings = loaded.settings
         separate = settings.normalizer if not settings.normalizer_in_tokenizer else None
-        normalizer = _component(registry, "normalizer", separate) if separate else None
+        normalizer = _component(registry, "normalizer", separate) if separate else normalizer
         module = loaded.module(_component(registry, "pooler", settings.pooler))
         # Quantised weights stand on their device already, and refuse to be moved.
         found = cls(loaded, (module if quantization else module.to(device)).eval(), normalizer, precision)
-        found._folder, found._max_adapters = folder, max_adapters
+        found._folder, found._registry, found._max_adapters = folder, registry, max_adapters
         return found
 
     @classmethod
@@ -168,11 +184,17 @@ class Encoder:
         """
         folder = _local(path)
         record = light.record_of(folder)
+        reading = None
         if record is not None:
-            self._check_record(record, folder)
+            settings, _ = encoders.read_settings(folder if light.is_adapter(folder) else folder.parent)
+            self._check_record(record, settings, folder)
+            slot = settings.normalizer if not settings.normalizer_in_tokenizer else None
+            reading = _Reading(settings.prompt, _component(self._registry, "normalizer", slot) if slot else self._normalizer)
         else:
             logger.warning("the adapter %s states no base digest: only its shapes are checked against this base", folder)
         self._ready_bank().add(name, partial(read_adapter, folder))
+        if reading is not None:
+            self._readings[name] = reading
         centroid = light.load_centroid(folder)
         if centroid is not None:
             self._router.add(name, centroid)
@@ -185,6 +207,7 @@ class Encoder:
         """
         self._ready_bank().remove(name)
         self._router.remove(name)
+        self._readings.pop(name, None)
 
     def stack_adapters(self, name: str, members: Sequence[str]) -> None:
         """Name a sequence of adapters that are applied one after another in every module.
@@ -220,12 +243,11 @@ class Encoder:
                 self._bank = AdapterBank(self._module.body, self._max_adapters)
             return self._bank
 
-    def _check_record(self, record: light.AdapterRecord, folder: Path) -> None:
+    def _check_record(self, record: light.AdapterRecord, settings: EncoderSettings, folder: Path) -> None:
         if record.roles and light.is_adapter(folder):
             raise ModelError(
                 f"holds a module for each of {', '.join(record.roles)}", where=str(folder), hint=f"Name one: {folder / record.roles[0]}"
             )
-        settings, _ = encoders.read_settings(folder if light.is_adapter(folder) else folder.parent)
         if settings.pooler != self.settings.pooler:
             raise ModelError(
                 f"the adapter was trained with the pooler {settings.pooler['use']}, the encoder has {self.settings.pooler['use']}",
@@ -275,8 +297,9 @@ class Encoder:
         if not len(texts):
             self.stats = EncodeStats(0, 0, 0)
             return np.zeros((0, self.width), dtype=np.float32)
-        prepared = [self._normalizer.normalize(text) for text in texts] if self._normalizer else list(texts)
-        ids, truncated = tokenize_texts(self.tokenizer, prepared, self.settings.max_length, self.settings.prompt)
+        own = _Reading(self.settings.prompt, self._normalizer)
+        prepared = [self._readings.get(name or "", own).prepare(text) for text, name in zip(texts, names, strict=True)]
+        ids, truncated = tokenize_texts(self.tokenizer, prepared, self.settings.max_length)
         # A tokenizer without special tokens gives an empty text no token at all: one padding token stands in.
         ids = [found or [pad_id(self.tokenizer)] for found in ids]
         if any(names):

@@ -167,7 +167,9 @@ class FitTransform(Stage):
 
 
 class Evaluate(Stage):
-    """Score encoders side by side."""
+    """Score encoders side by side, on texts that went through the normalizer, if one is named."""
+
+    version: ClassVar[str] = "2"
 
     inputs: ClassVar = {"encoders": ("Encoder",)}
     slots: ClassVar = {"evaluators": "evaluator", "normalizer": "normalizer"}

@@ -249,6 +249,8 @@ class Kind:
 
     protocol: type
     methods: tuple[str, ...]
+    light: tuple[str, ...] = ()
+    """Methods that one with ``light = True`` must define as well."""
 
 
 __all__ = ["KINDS", "Batch", "Document", "Loss", "Mixture", "Score", "Translation", "Vocab"]
@@ -261,7 +263,7 @@ KINDS: dict[str, Kind] = {
     "selector": Kind(Selector, ("select",)),
     "tokenizer": Kind(TokenizerTrainer, ("train",)),
     "vocab-init": Kind(VocabInit, ("mixture",)),
-    "adaptation": Kind(Adaptation, ("attach",)),
+    "adaptation": Kind(Adaptation, ("attach",), ("load_options", "save", "load")),
     "optimizer": Kind(Optimizer, ("build",)),
     "objective": Kind(Objective, ("prepare", "head", "collate", "loss")),
     "pooler": Kind(Pooler, ("pool",)),

@@ -93,7 +93,9 @@ class Registry:
         ref = item.ref
         if not (isinstance(found, type) and issubclass(found, Component)):
             raise RegistryError(f"{ref.target} of plugin '{item.plugin}' is not a Component", where=where)
-        missing = [method for method in KINDS[ref.kind].methods if not callable(getattr(found, method, None))]
+        spec = KINDS[ref.kind]
+        wanted = (*spec.methods, *(spec.light if getattr(found, "light", False) else ()))
+        missing = [method for method in wanted if not callable(getattr(found, method, None))]
         if (getattr(found, "kind", None), getattr(found, "name", None)) != (ref.kind, ref.name) or missing:
             wrong = f"lacks {', '.join(missing)}" if missing else f"calls itself {found.kind} '{found.name}'"
             raise RegistryError(f"{ref.target} is listed by plugin '{item.plugin}' as {ref.kind} '{ref.name}' but {wrong}", where=where)

@@ -70,6 +70,10 @@ def _adapter(job: Job, source: Path) -> dict[str, Any]:
     record = adapters.load(source).with_base(origin=origin, artifact="")
     adapters.save(record, job.folder)
     settings, _ = encoders.read_settings(source)
+    normalizer = job.slot("normalizer")
+    if normalizer is not None:  # the base's tokenizer knows nothing of it: the encoder applies it to the adapter's texts
+        settings = settings.with_(normalizer=slot_of(normalizer), normalizer_in_tokenizer=False)
+        write_json(job.folder / encoders.SETTINGS, dataclasses.asdict(settings))
     return {"adapter": dataclasses.asdict(record), "max_length": settings.max_length, "pooler": settings.pooler, "prompt": settings.prompt}
 
 

@@ -60,10 +60,10 @@ class Job:
         return self.registry.build("pooler", loaded.settings.pooler)
 
     def inference(self, folder: Path) -> Encoder:
-        """An input encoder ready to encode; an adapter that the bank cannot serve runs in its own library."""
+        """An input encoder ready to encode what the stage's normalizer leaves; an adapter that the bank cannot serve runs in its own library."""
         if adapters.is_adapter(folder) and not servable(folder):
             return self._in_its_library(folder)
-        return Encoder.load(folder, registry=self.registry, device=self.ctx.device)
+        return Encoder.load(folder, registry=self.registry, device=self.ctx.device, normalizer=self.slot("normalizer"))
 
     def _in_its_library(self, folder: Path) -> Encoder:
         record = adapters.load(folder)
@@ -72,7 +72,7 @@ class Job:
         loaded.settings, _ = encoders.read_settings(folder)
         adaptation.load(loaded.model, folder)
         module = loaded.module(self.pooler(loaded))
-        return Encoder(loaded, (module if record.quantization else module.to(self.ctx.device)).eval())
+        return Encoder(loaded, (module if record.quantization else module.to(self.ctx.device)).eval(), self.slot("normalizer"))
 
 
 def slot_of(component: Component) -> dict[str, Any]:
