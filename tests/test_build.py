@@ -153,3 +153,29 @@ def test_a_chain_builds_on_the_release_of_the_first(run: Run, tiny: Path, pairs:
     files = [objects / found["keys"][name] / "tokenizer.json" for name in ("tokenizer", "vocabulary")]
     before, after = (len(json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]) for file in files)
     assert before == after
+
+
+def test_scores_are_taken_on_text_as_the_release_reads_it(run: Run, tiny: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
+    """Spelt with invisible characters, a test set scores like the clean one, for the build as for its release."""
+    clean, noisy = pairs["sts"], tmp_path / "noisy.tsv"
+    header, *rows = clean.read_text(encoding="utf-8").splitlines()
+    spelt = ["\t".join([*("\u200b".join(text) for text in row.split("\t")[:2]), row.split("\t")[2]]) for row in rows]
+    noisy.write_text("\n".join([header, *spelt]) + "\n", encoding="utf-8")
+    recipe = tmp_path / "score.yaml"
+    recipe.write_text(
+        "recipe: score\nsummary: Score a base.\nstages:\n"
+        "  base:    {do: load, source: $lang.encoder, max_length: 64}\n"
+        "  scores:  {do: evaluate, encoders: base, evaluators: {use: sts, data: $lang.sts}, normalizer: $lang.normalizer}\n"
+        "  release: {do: export, encoder: base, scores: scores, exporters: sentence-transformers, normalizer: $lang.normalizer}\n",
+        encoding="utf-8",
+    )
+    found = {}
+    for name, file in (("clean", clean), ("noisy", noisy)):
+        out = tmp_path / name
+        arguments = ["--lang", "mr", "--recipe", recipe, "--base", tiny, f"--resource=sts={file}", "--out", out, "--json"]
+        result(run("build", *arguments))
+        found[name] = json.loads((out / "release" / "scores.json").read_text())["base"]
+        scored = run("evaluate", out / "release", "--data", file, "--json")
+        released = next(iter(json.loads(scored.stdout).values()))
+        assert [s["value"] for s in released] == pytest.approx([s["value"] for s in found[name]], abs=1e-3)
+    assert [s["value"] for s in found["noisy"]] == pytest.approx([s["value"] for s in found["clean"]], abs=1e-3)

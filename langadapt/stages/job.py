@@ -60,7 +60,7 @@ class Job:
         return self.registry.build("pooler", loaded.settings.pooler)
 
     def inference(self, folder: Path) -> Encoder:
-        """An input encoder ready to encode what the stage's normalizer leaves; an adapter that the bank cannot serve runs in its own library."""
+        """An input encoder behind the stage's normalizer; an adapter that the bank cannot serve runs in its own library."""
         if adapters.is_adapter(folder) and not servable(folder):
             return self._in_its_library(folder)
         return Encoder.load(folder, registry=self.registry, device=self.ctx.device, normalizer=self.slot("normalizer"))
