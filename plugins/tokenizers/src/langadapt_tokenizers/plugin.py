@@ -11,8 +11,10 @@ from langadapt import ComponentRef, hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("tokenizer", "wordpiece", "langadapt_tokenizers.trained:WordPiece", "WordPiece from scratch"),
+        ComponentRef("tokenizer", "bpe", "langadapt_tokenizers.trained:Bpe", "byte-pair encoding from scratch, over bytes or characters"),
         ComponentRef("tokenizer", "unigram", "langadapt_tokenizers.trained:Unigram", "Unigram language model from scratch"),
         ComponentRef(
             "tokenizer", "prune", "langadapt_tokenizers.prune:Prune", "the base's tokenizer without the pieces a language never uses"
         ),
+        ComponentRef("tokenizer", "extend", "langadapt_tokenizers.extend:Extend", "the base's tokenizer with a domain's frequent words"),
     ]

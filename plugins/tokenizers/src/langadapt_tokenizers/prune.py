@@ -13,6 +13,7 @@ from pydantic import Field
 
 from langadapt.errors import ModelError
 from langadapt.registry.component import Component, Context
+from langadapt_tokenizers.rebuild import like, pair, product, renumber
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -96,22 +97,12 @@ def _counts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Counter
     return counts
 
 
-def _pair(merge: str | list[str]) -> tuple[str, str]:
-    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
-    return left, right
-
-
-def _product(model: dict[str, Any], left: str, right: str) -> str:
-    """The piece that a merge makes."""
-    return left + right.removeprefix(model.get("continuing_subword_prefix") or "")
-
-
 def _close_over_merges(model: dict[str, Any], kept: set[int]) -> None:
     """Add the parts of every kept BPE token, last merge first, and all single characters."""
     vocab = model["vocab"]
     for merge in reversed(model["merges"]):
-        left, right = _pair(merge)
-        if vocab[_product(model, left, right)] in kept:
+        left, right = pair(merge)
+        if vocab[product(model, left, right)] in kept:
             kept.update((vocab[left], vocab[right]))
     kept.update(index for token, index in vocab.items() if len(token) == 1)
 
@@ -127,40 +118,11 @@ def _rebuilt(base: PreTrainedTokenizerFast, state: dict[str, Any], kept: set[int
     elif model["type"] in ("WordPiece", "BPE"):
         model["vocab"] = {token: order[i] for token, i in model["vocab"].items() if i in kept}
         if model["type"] == "BPE":
-            model["merges"] = [m for m in model["merges"] if {*_pair(m), _product(model, *_pair(m))} <= model["vocab"].keys()]
+            model["merges"] = [m for m in model["merges"] if {*pair(m), product(model, *pair(m))} <= model["vocab"].keys()]
     else:
         raise ModelError(f"a {model['type']} tokenizer cannot be pruned")
     for item in state["added_tokens"]:
         item["id"] = order[item["id"]]
-    _renumber(state.get("post_processor"), order)
+    renumber(state.get("post_processor"), order)
     pruned = Tokenizer.from_str(json.dumps(state, ensure_ascii=False))
-    return _like(base, pruned)
-
-
-def _renumber(processor: dict[str, Any] | None, order: dict[int, int]) -> None:
-    """Special-token ids inside the post-processor."""
-    if processor is None:
-        return
-    if processor["type"] == "TemplateProcessing":
-        for special in processor["special_tokens"].values():
-            special["ids"] = [order[i] for i in special["ids"]]
-    elif processor["type"] in ("BertProcessing", "RobertaProcessing"):
-        for role in ("sep", "cls"):
-            processor[role][1] = order[processor[role][1]]
-    for part in processor.get("processors", []):
-        _renumber(part, order)
-
-
-def _like(base: PreTrainedTokenizerFast, backend: Any) -> PreTrainedTokenizerFast:
-    """A tokenizer with the base's special-token roles around another backend."""
-    from transformers import PreTrainedTokenizerFast
-
-    roles = {f"{r}_token": getattr(base, f"{r}_token") for r in ("pad", "unk", "cls", "sep", "mask", "bos", "eos")}
-    named = {role: token for role, token in roles.items() if token is not None}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        model_max_length=base.model_max_length,
-        model_input_names=["input_ids", "attention_mask"],
-        additional_special_tokens=[token for token in base.all_special_tokens if token not in roles.values()],
-        **named,
-    )
+    return like(base, pruned)

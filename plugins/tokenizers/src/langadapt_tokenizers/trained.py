@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import sentencepiece
 from pydantic import Field
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from langadapt.errors import DataError
 from langadapt.registry.component import Component, Context
@@ -87,6 +87,66 @@ def _characters(texts: Iterable[str], lowercase: bool) -> list[str]:
     if not kept:
         raise DataError("the corpus is empty: there is nothing to train a tokenizer on")
     return kept
+
+
+BYTE_WORDS = r" ?[\p{L}\p{M}\x{200c}\x{200d}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}\x{200c}\x{200d}]+|\s+(?!\S)|\s+"
+"""What byte-level merges may join.  GPT-2's pattern ends a word at every mark, and so cuts Indic words at each vowel sign; here marks and
+joiners are parts of words."""
+
+
+class Bpe(Component):
+    """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909), over bytes as in GPT-2 and RoBERTa, or over characters.
+
+    Bytes spell any text, so nothing is unknown, but a letter outside ASCII costs two to four of them until merges join it: take
+    characters for a small vocabulary of such a script.  A word carries the space before it, at the beginning of a text too.
+    """
+
+    kind: ClassVar[str] = "tokenizer"
+    name: ClassVar[str] = "bpe"
+
+    vocab_size: VocabSize = 30_000
+    min_frequency: Annotated[int, Field(ge=1)] = 2
+    byte_level: bool = True
+    lowercase: bool = False
+    max_length: int = 512
+
+    def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
+        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet()) if self.byte_level else ["▁", *_characters(texts, self.lowercase)]
+        ctx.log.info(f"training BPE over {'bytes' if self.byte_level else f'{len(alphabet) - 1} characters'}")
+        if self.byte_level:
+            _characters(texts, self.lowercase)  # an empty corpus has none
+        if self.vocab_size < len(alphabet) + len(special):
+            raise DataError(
+                f"a vocabulary of {self.vocab_size} cannot hold the corpus's {len(alphabet)} characters", hint="Raise vocab_size."
+            )
+        tokenizer = Tokenizer(models.BPE(unk_token=None if self.byte_level else "<unk>", fuse_unk=True))
+        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if self.lowercase else [])]
+        if self.byte_level:
+            steps += [normalizers.Strip(left=True, right=False), normalizers.Prepend(" ")]
+            words = pre_tokenizers.Split(Regex(BYTE_WORDS), "isolated")
+            tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+            tokenizer.decoder = decoders.ByteLevel()
+        else:
+            tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+            tokenizer.decoder = decoders.Metaspace()
+        tokenizer.normalizer = normalizers.Sequence(steps)
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocab_size,
+            min_frequency=self.min_frequency,
+            special_tokens=special,
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        start, end = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", start), ("</s>", end)]
+        )
+        names = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
+        names |= {"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
+        return _wrapped(tokenizer, names, self.max_length)
 
 
 class Unigram(Component):
