@@ -11,6 +11,11 @@ from langadapt import ComponentRef, hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("vocab-init", "random", "langadapt_vocab.simple:Random", "normal rows with the old rows' mean and deviation"),
+        ComponentRef("vocab-init", "mean", "langadapt_vocab.simple:Mean", "normal rows with the old rows' mean and covariance"),
+        ComponentRef("vocab-init", "focus", "langadapt_vocab.focus:Focus", "sparse mixtures of shared tokens, by a static space"),
+        ComponentRef(
+            "vocab-init", "fasttext-projection", "langadapt_vocab.projection:FastTextProjection", "a static space mapped onto the old rows"
+        ),
         ComponentRef("vocab-init", "mean-subword", "langadapt_vocab.subword:MeanSubword", "mean of the old pieces of a new token"),
         ComponentRef("vocab-init", "overlap", "langadapt_vocab.simple:Overlap", "copy shared tokens, mean of all for the rest"),
     ]

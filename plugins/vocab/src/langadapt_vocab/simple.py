@@ -28,6 +28,28 @@ class Random(Component):
         return Mixture(sparse(rows, len(old.tokens)), _words(rows, "random"), drawn(old, missing, ctx))
 
 
+class Mean(Component):
+    """Copy shared tokens; every other row is drawn from the normal distribution with the old rows' mean and covariance.
+
+    Hewitt 2021 (*Initializing new word embeddings for pretrained language models*): such rows change the old logits little.
+    """
+
+    kind: ClassVar[str] = "vocab-init"
+    name: ClassVar[str] = "mean"
+
+    def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
+        assert old.rows is not None
+        shared = shared_ids(old, new)
+        rows = [[shared[i]] if i in shared else [] for i in range(len(new.tokens))]
+        missing = [i for i, row in enumerate(rows) if not row]
+        mean, covariance = old.rows.mean(0), np.cov(old.rows, rowvar=False)
+        # Eigenvectors and not Cholesky: with fewer old rows than dimensions the covariance is singular.
+        values, vectors = np.linalg.eigh(covariance)
+        noise = ctx.rng("vocab-init").standard_normal((len(missing), len(mean)))
+        found = (mean + (noise * np.sqrt(np.maximum(values, 0))) @ vectors.T).astype(np.float32)
+        return Mixture(sparse(rows, len(old.tokens)), _words(rows, "random"), dict(zip(missing, found, strict=True)))
+
+
 class Overlap(Component):
     """Copy the rows of shared tokens; every other row starts at the mean of the old ones, plus a little noise.
 

@@ -1,0 +1,120 @@
+"""focus: a new token is a sparse mixture of the shared tokens nearest to it in a static space of the new language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+from scipy.sparse import csr_array
+
+from langadapt.errors import DataError, ModelError
+from langadapt.registry.component import Component, Context
+from langadapt.registry.kinds import Mixture, Vocab
+from langadapt_vocab.shared import shared_ids
+from langadapt_vocab.simple import drawn
+from langadapt_vocab.static import token_space
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK = 1024
+"""New tokens compared with all anchors at once: memory is CHUNK × anchors, never V × V."""
+
+
+class Focus(Component):
+    """Copy shared tokens; weight them by sparsemax of cosine similarity for every other one.
+
+    Dobler & de Melo 2023 (arXiv:2305.14481); sparsemax: Martins & Astudillo 2016 (arXiv:1602.02068).  The static space is fastText on
+    the corpus cut by the new tokenizer.  A token that the corpus shows fewer than `min_count` times has no place in it and is
+    drawn around the mean of the old rows.
+    """
+
+    kind: ClassVar[str] = "vocab-init"
+    name: ClassVar[str] = "focus"
+
+    dimensions: Annotated[int, Field(ge=8, le=1000)] = 100
+    epochs: Annotated[int, Field(ge=1)] = 3
+    min_count: Annotated[int, Field(ge=1)] = 5
+
+    def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
+        """Raises ModelError without a corpus, DataError when no shared token occurs in it."""
+        if texts is None:
+            raise ModelError("focus needs text: name the stage's 'corpus'")
+        shared = shared_ids(old, new)
+        vectors, known = token_space(new, texts, self.dimensions, self.epochs, self.min_count, ctx)
+        special = set(new.special.values())
+        anchors = np.array([i for i in sorted(shared) if known[i] and i not in special], dtype=np.int64)
+        if not len(anchors):
+            raise DataError(
+                "the old and the new vocabulary share no token that the corpus uses: there is nothing to mix new rows from",
+                hint="Use the vocab-init 'mean-subword', or 'wechsel' with a dictionary.",
+            )
+        fresh = np.array([i for i in range(len(new.tokens)) if i not in shared], dtype=np.int64)
+        placed = fresh[known[fresh]]
+        mixed = sparsemax_weights(vectors[placed], vectors[anchors])
+        ctx.log.info(
+            f"{len(anchors):,} anchors, {len(placed):,} tokens mixed from {mixed.nnz / max(len(placed), 1):.1f} of them on average"
+        )
+        old_of_anchor = np.array([shared[i] for i in anchors], dtype=np.int64)
+        weights = _assemble(shared, placed, mixed, old_of_anchor, (len(new.tokens), len(old.tokens)))
+        missing = sorted(set(fresh.tolist()) - set(placed.tolist()))
+        words = ["mean of all"] * len(new.tokens)
+        for i in shared:
+            words[i] = "copied"
+        for i in placed:
+            words[int(i)] = "weighted by a static space"
+        return Mixture(weights, words, drawn(old, missing, ctx, spread=0.01))
+
+
+def sparsemax_weights(queries: np.ndarray, anchors: np.ndarray) -> csr_array:
+    """Sparsemax of the cosines of unit rows: (n, k) and (m, k) → (n, m) sparse, rows summing to one."""
+    import torch
+
+    table = torch.from_numpy(np.ascontiguousarray(anchors)).T.contiguous()
+    indices, data, counts = [], [], []
+    for start in range(0, len(queries), CHUNK):
+        cosines = torch.from_numpy(queries[start : start + CHUNK]) @ table
+        places, values = _sparsemax(cosines)
+        kept = values > 0
+        counts.append(kept.sum(1).numpy())
+        indices.append(places[kept].numpy())
+        data.append(values[kept].numpy())
+    if not indices:
+        return csr_array((0, len(anchors)), dtype=np.float32)
+    pointer = np.r_[0, np.cumsum(np.concatenate(counts))]
+    found = csr_array((np.concatenate(data), np.concatenate(indices), pointer), shape=(len(queries), len(anchors)))
+    found.sort_indices()
+    return found
+
+
+def _sparsemax(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns and weights (n, s) of each row's support, padded with zero weights.
+
+    The support is a row's largest scores, so only as many as it can hold are sorted; where they do not suffice, twice as many.
+    """
+    import torch
+
+    width = scores.shape[1]
+    size = min(128, width)
+    while True:
+        values, places = torch.topk(scores, size, dim=1)
+        sums = values.cumsum(1)
+        ranks = torch.arange(1, size + 1, dtype=values.dtype)
+        inside = 1 + ranks * values > sums
+        support = inside.sum(1)
+        if size == width or int(support.max()) < size:
+            break
+        size = min(2 * size, width)
+    threshold = (sums.gather(1, support[:, None] - 1) - 1) / support[:, None]
+    return places, (values - threshold).clamp(min=0)
+
+
+def _assemble(shared: dict[int, int], placed: np.ndarray, mixed: csr_array, columns: np.ndarray, shape: tuple[int, int]) -> csr_array:
+    """Copies and mixtures in one matrix (V_new, V_old)."""
+    copies = np.array(sorted(shared), dtype=np.int64)
+    rows = np.concatenate([copies, np.repeat(placed, np.diff(mixed.indptr))])
+    places = np.concatenate([np.array([shared[int(i)] for i in copies], dtype=np.int64), columns[mixed.indices]])
+    values = np.concatenate([np.ones(len(copies), dtype=np.float32), mixed.data.astype(np.float32)])
+    return csr_array((values, (rows, places)), shape=shape)
