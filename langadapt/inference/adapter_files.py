@@ -108,6 +108,8 @@ def read_adapter(folder: Path) -> AdapterWeights:
         found = _from_peft(config, tensors, folder) if file.name == PEFT else _from_adapters(config, tensors, folder)
     except KeyError as error:
         raise ModelError(f"the adapter lacks the tensor or setting {error}", where=str(folder), hint="Save or copy it again.") from error
+    except (AttributeError, TypeError, ValueError, RuntimeError, re.error) as error:
+        raise ModelError(f"the adapter's settings or tensors are malformed: {error}", where=str(folder), hint="Save it again.") from error
     if not found.parameters:
         raise ModelError("the adapter holds no weights", where=str(file))
     return found
@@ -120,9 +122,11 @@ def _config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"there is no {CONFIG}", where=str(folder), hint="Is this an adapter folder?")
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"is truncated or no JSON: {error}", where=str(path), hint="Save or copy the adapter again.") from error
+    if not isinstance(found, dict):
+        raise ModelError("is no JSON object", where=str(path), hint="Save or copy the adapter again.")
     return found
 
 
@@ -148,6 +152,12 @@ REFUSED = {
 }
 """Settings of peft under which the plain formula does not hold."""
 
+CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Initialisations of peft (beginnings of their names) that take the adapter's first values out of the base's own weights."""
+
+LORA_PART = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_magnitude_vector)")
+IA3_PART = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.ia3_l")
+
 
 def _from_peft(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> AdapterWeights:
     method = config.get("peft_type")
@@ -159,24 +169,26 @@ def _from_peft(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path)
     if method == "LORA":
         return AdapterWeights(low_rank=_lora(config, tensors, folder))
     if method == "IA3":
-        return AdapterWeights(scales=_ia3(config, tensors))
+        return AdapterWeights(scales=_ia3(tensors, folder))
     raise _refuse(f"is of peft's type {method}", folder)
 
 
 def _lora(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> dict[str, LowRank]:
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start.lower().startswith(CHANGES_BASE):
+        raise _refuse(f"began as '{start}', which changed the base's own weights", folder)
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        match = LORA_PART.fullmatch(key)
+        if match is None:
+            raise _refuse("changes the embedding" if "lora_embedding" in key else f"holds '{key}'", folder)
+        parts.setdefault(match["module"], {})[match["part"]] = tensor
     found = {}
-    for key, down in tensors.items():
-        if "lora_embedding" in key:
-            raise _refuse("changes the embedding", folder)
-        if not key.endswith(".lora_A.weight"):
-            continue
-        name = key.removesuffix(".lora_A.weight")
-        up = tensors[f"{name}.lora_B.weight"]
-        magnitude = tensors[f"{name}.lora_magnitude_vector"] if config.get("use_dora") else None
-        module = name.removeprefix("base_model.model.")
+    for module, part in parts.items():
+        down, up = part["lora_A.weight"], part["lora_B.weight"]
         alpha = _by_pattern(config.get("alpha_pattern") or {}, module, config["lora_alpha"])
         scaling = alpha / (down.shape[0] ** 0.5 if config.get("use_rslora") else down.shape[0])
-        found[module] = LowRank(down, up * scaling, magnitude)
+        found[module] = LowRank(down, up * scaling, part["lora_magnitude_vector"] if config.get("use_dora") else None)
     return found
 
 
@@ -185,16 +197,14 @@ def _by_pattern(patterns: dict[str, float], module: str, default: float) -> floa
     return next((value for pattern, value in patterns.items() if re.fullmatch(rf"(.*\.)?({pattern})", module)), default)
 
 
-def _ia3(config: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Scale]:
-    forward = config.get("feedforward_modules") or []
+def _ia3(tensors: dict[str, Tensor], folder: Path) -> dict[str, Scale]:
     found = {}
     for key, vector in tensors.items():
-        module = key.removesuffix(".ia3_l").removeprefix("base_model.model.")
-        if isinstance(forward, str):
-            on_input = re.fullmatch(forward, module) is not None
-        else:
-            on_input = any(module == name or module.endswith(f".{name}") for name in forward)
-        found[module] = Scale(vector.flatten(), on_input)
+        match = IA3_PART.fullmatch(key)
+        if match is None:
+            raise _refuse(f"holds '{key}'", folder)
+        # peft shapes a factor of a layer's input (1, in), of its output (out, 1).
+        found[match["module"]] = Scale(vector.flatten(), on_input=vector.shape[0] == 1)
     return found
 
 

@@ -250,6 +250,7 @@ class AdapterBank:
         if entry.removed and entry.pins == 0 and entry.slot is not None:
             self._vacate(entry)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def _vacate(self, entry: _Entry) -> None:
         """Give a slot back, all its rows at rest: the next adapter there may change fewer modules."""
@@ -287,16 +288,26 @@ class AdapterBank:
             found["bottleneck", place, one.activation, one.form] = _bottleneck(one, int(self.body.config.hidden_size), place)
         return found
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def _place(self, entry: _Entry, tensors: Tensors) -> None:
         """Write an adapter into a slot that nobody reads."""
-        slot = self._take_slot()
-        stacks = dict(self._stacks)
-        if slot >= self._room:  # every stack has a row for every slot: a batch gathers all its slots everywhere
-            self._room *= 2
-            stacks = {key: stack.grown(self._room, {}) for key, stack in stacks.items()}
+        entry.slot = self._take_slot()
+        try:
+            self._write(entry.slot, tensors)
+        except BaseException:  # memory has run out, say: what was written already must not stay
+            self._vacate(entry)
+            raise
+        self._clock += 1
+        entry.used = self._clock
+
+    def _write(self, slot: int, tensors: Tensors) -> None:
+        stacks, room = dict(self._stacks), self._room
+        if slot >= room:  # every stack has a row for every slot: a batch gathers all its slots everywhere
+            room *= 2
+            stacks = {key: stack.grown(room, {}) for key, stack in stacks.items()}
         for key, parts in tensors.items():
-            stacks[key] = self._fitting(stacks.get(key), parts)
+            stacks[key] = self._fitting(stacks.get(key), parts, room)
             for name, stacked in stacks[key].tensors.items():
                 row = stacked[slot]
                 row.fill_(_rest(name))
@@ -305,27 +316,25 @@ class AdapterBank:
             stacks[key].members.add(slot)
             self._hook(key)
         # Published in one assignment: a lease sees the stacks before or after, never between.
-        self._stacks = stacks
-        entry.slot = slot
-        self._clock += 1
-        entry.used = self._clock
+        self._stacks, self._room = stacks, room
 
-    def _fitting(self, stack: _Stack | None, parts: Mapping[str, Tensor]) -> _Stack:
+    def _fitting(self, stack: _Stack | None, parts: Mapping[str, Tensor], room: int) -> _Stack:
         """The stack, or a larger copy where this adapter's rank asks for it."""
         shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
         old = stack or _Stack({})
         # A module's first adapter makes the tensors; its first DoRA adapter the factors.
         missing = {name: shape for name, shape in shapes.items() if name not in old.tensors}
-        new = {name: torch.full((self._room, *shape), _rest(name), device=self.device) for name, shape in missing.items()}
+        new = {name: torch.full((room, *shape), _rest(name), device=self.device) for name, shape in missing.items()}
         stack = _Stack({**old.tensors, **new}, old.members) if new else old
         fits = all(a >= b for name, shape in shapes.items() for a, b in zip(stack.tensors[name].shape[1:], shape, strict=True))
-        return stack if fits else stack.grown(self._room, shapes)
+        return stack if fits else stack.grown(room, shapes)
 
     def _take_slot(self) -> int:
         resident = [entry for entry in self._entries.values() if entry.slot is not None]
-        idle = [entry for entry in resident if entry.pins == 0]
-        if len(resident) >= self.max_resident and idle:
-            self._vacate(min(idle, key=lambda entry: entry.used))
+        idle = sorted((entry for entry in resident if entry.pins == 0), key=lambda entry: entry.used)
+        # More than one leaves where a batch needed more than there is room for.
+        for entry in idle[: max(0, len(resident) + 1 - self.max_resident)]:
+            self._vacate(entry)
         if self._free:
             return self._free.pop()
         self._slots += 1
@@ -359,10 +368,10 @@ class AdapterBank:
             return None
         x = args[0]
         for level in range(route.slots.shape[1]):
-            if "gain" in stack.tensors:  # DoRA scales the product, not the bias
+            if "gain" in stack.tensors:  # DoRA scales the product, not the bias; written so that a gain of one is exact
                 bias = getattr(module, "bias", None)
-                gain = _gather(stack.tensors["gain"], route, level).to(output.dtype)
-                output = output * gain if bias is None else (output - bias) * gain + bias
+                more = (_gather(stack.tensors["gain"], route, level) - 1).to(output.dtype)
+                output = output + (output if bias is None else output - bias) * more
             down, up = stack.tensors["down"], stack.tensors["up"]
             output = output + _product(_product(x, down, None, route, level), up, None, route, level).to(output.dtype)
         return output
@@ -450,10 +459,11 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 def _low_rank(low: LowRank, path: str, module: nn.Module) -> dict[str, Tensor]:
     into, out = linear_shape(module)
-    if low.down.shape[1] != into or low.up.shape[0] != out:
-        raise _misfit(path, (low.up.shape[0], low.down.shape[1]), (out, into))
+    rank = low.down.shape[0]
+    _check_shapes(path, (low.down, (rank, into)), (low.up, (out, rank)))
     if low.magnitude is None:
         return {"down": low.down, "up": low.up}
+    _check_shapes(path, (low.magnitude.flatten(), (out,)))
     weight = plain_weight(module)
     length = torch.linalg.norm(weight + (low.up @ low.down).to(weight), dim=1).cpu()
     gain = low.magnitude.flatten() / length
@@ -462,19 +472,27 @@ def _low_rank(low: LowRank, path: str, module: nn.Module) -> dict[str, Tensor]:
 
 def _scale(scale: Scale, path: str, module: nn.Module) -> dict[str, Tensor]:
     into, out = linear_shape(module)
-    if len(scale.vector) != (into if scale.on_input else out):
-        raise _misfit(path, (len(scale.vector),), (into if scale.on_input else out,))
+    _check_shapes(path, (scale.vector, (into if scale.on_input else out,)))
     return {"vector": scale.vector}
 
 
 def _bottleneck(one: Bottleneck, width: int, place: Place) -> dict[str, Tensor]:
-    if one.down.shape[1] != width:
-        raise _misfit(f"the {place[1]} block {place[0]}", (one.down.shape[1],), (width,))
+    rank = one.down.shape[0]
+    wanted = ((one.down, (rank, width)), (one.down_bias, (rank,)), (one.up, (width, rank)), (one.up_bias, (width,)))
+    _check_shapes(f"the {place[1]} block {place[0]}", *wanted)
     activation(one.activation)
     return {"down": one.down, "down_bias": one.down_bias, "up": one.up, "up_bias": one.up_bias}
 
 
-def _misfit(where: str, got: tuple[int, ...], want: tuple[int, ...]) -> ModelError:
-    return ModelError(
-        f"the adapter is for another base: at {where} it has the shape {got}, the base {want}", hint="Load the base it was trained on."
-    )
+def _check_shapes(where: str, *tensors: tuple[Tensor, tuple[int, ...]]) -> None:
+    """Compare tensors with the shapes that the base asks for.
+
+    Raises:
+        ModelError: one differs; left alone it would fail every batch it meets.
+    """
+    for tensor, shape in tensors:
+        if tuple(tensor.shape) != shape:
+            raise ModelError(
+                f"the adapter is for another base: at {where} it has the shape {tuple(tensor.shape)}, the base asks for {shape}",
+                hint="Load the base it was trained on.",
+            )

@@ -111,7 +111,7 @@ def find_linear(body: PreTrainedModel, name: str) -> tuple[str, nn.Module]:
     modules = dict(body.named_modules())
     path = name
     for _ in range(3):
-        if path in modules:
+        if path and path in modules:  # the empty path is the body itself
             linear_shape(modules[path], path)
             return path, modules[path]
         path = path.partition(".")[2]
@@ -138,8 +138,8 @@ def plain_weight(module: nn.Module) -> Tensor:
     """The float weight (out, in) of a linear layer; a quantised one is asked by feeding it the identity."""
     into, out = linear_shape(module)
     weight = getattr(module, "weight", None)
-    if isinstance(weight, Tensor) and weight.is_floating_point() and tuple(weight.shape) == (out, into):
-        return weight.float()
+    if isinstance(weight, Tensor) and weight.is_floating_point() and weight.numel() == into * out:
+        return (weight if hasattr(module, "in_features") else weight.T).float()
     identity = torch.eye(into, device=weight.device if isinstance(weight, Tensor) else None)
     product: Tensor = module(identity)
     bias = getattr(module, "bias", None)

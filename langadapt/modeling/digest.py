@@ -7,6 +7,9 @@ layer or a prefix, in one file or in shards, in half precision or not.  So the d
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from langadapt.errors import ModelError
@@ -28,24 +31,56 @@ def weights_digest(folder: Path) -> str:
     from safetensors import safe_open
 
     places: dict[str, Path] = {}
-    for file in sorted(folder.glob("model*.safetensors")):
+    for file in _files(folder):
         check_safetensors(file)
         with safe_open(file, framework="numpy") as handle:
             places.update(dict.fromkeys(handle.keys(), file))
-    body = [name for name in places if not name.startswith(HEAD_PREFIXES) and not name.endswith(BUFFERS)]
+    body = _body(folder, places)
     if not body:
         raise ModelError("there are no safetensors weights to know the base by", where=str(folder))
-    skip = len(_prefix(body))
     whole = hashlib.sha256()
-    for name in sorted(body):
-        with safe_open(places[name], framework="pt") as handle:
-            tensor = handle.get_tensor(name).to(torch.float32).contiguous()
-        whole.update(f"{name[skip:]} {list(tensor.shape)}\n".encode())
+    for name, saved in sorted(body.items()):
+        with safe_open(places[saved], framework="pt") as handle:
+            tensor = handle.get_tensor(saved).to(torch.float32).contiguous()
+        whole.update(f"{name} {list(tensor.shape)}\n".encode())
         whole.update(tensor.numpy().data)
     return whole.hexdigest()
 
 
-def _prefix(names: list[str]) -> str:
+def _files(folder: Path) -> list[Path]:
+    """The files that transformers loads: other precisions may lie beside them."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if not index.is_file():
+        return []
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"cannot be read: {error}", where=str(index), hint="Fetch or copy the checkpoint again.") from error
+    return [folder / Path(name).name for name in sorted(names)]
+
+
+def _body(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """The body's tensors: present name without prefix → name in the file."""
+    prefix = _prefix(folder, names)
+    found = {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
+    return {_present(name): saved for name, saved in found.items() if not name.startswith(HEAD_PREFIXES) and not name.endswith(BUFFERS)}
+
+
+def _prefix(folder: Path, names: Iterable[str]) -> str:
     """``bert.`` where a model with a head keeps its whole body under one name, else nothing."""
-    firsts = {name.partition(".")[0] for name in names}
-    return f"{firsts.pop()}." if len(firsts) == 1 else ""
+    from transformers import MODEL_MAPPING, AutoConfig
+
+    try:
+        family = MODEL_MAPPING[type(AutoConfig.from_pretrained(str(folder), trust_remote_code=False))]
+        prefix = f"{getattr(family, 'base_model_prefix', '')}."
+    except (OSError, ValueError, KeyError):  # no configuration, or none that is known: one name above all is the prefix
+        firsts = {name.partition(".")[0] for name in names if not name.startswith(HEAD_PREFIXES)}
+        prefix = f"{firsts.pop()}." if len(firsts) == 1 else "."
+    return prefix if any(name.startswith(prefix) for name in names) else ""
+
+
+def _present(name: str) -> str:
+    """Checkpoints of old call a norm's weight ``gamma`` and its bias ``beta``; loading renames them."""
+    return re.sub(r"(?<=LayerNorm\.)gamma$", "weight", re.sub(r"(?<=LayerNorm\.)beta$", "bias", name))

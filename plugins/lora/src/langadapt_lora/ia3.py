@@ -34,7 +34,11 @@ class Ia3(Component):
 
         found = find_targets(model)
         forward = list(found.forward_out)
-        config = IA3Config(target_modules=[*(found.keys_values or found.queries), *forward], feedforward_modules=forward)
+        # "output.dense" ends "attention.output.dense" too, which (IA)³ leaves alone.
+        others = [name for name in found.rest if name not in forward and name.endswith(tuple(f".{one}" for one in forward))]
+        config = IA3Config(
+            target_modules=[*(found.keys_values or found.queries), *forward], exclude_modules=others or None, feedforward_modules=forward
+        )
         model.requires_grad_(False)
         library.inject(model, config, NAME)
 

@@ -29,10 +29,17 @@ def inject(model: PreTrainedModel, config: Any, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Conv1D layers and of a second set of modules: both are meant
         inject_adapter_in_model(config, model.base_model, adapter_name=name)
-    # An adapter may be called as a module is ("query"): its own tensors stand below peft's containers.
-    own = re.compile(rf"\.(?:lora_\w+|ia3_l)\.{re.escape(name)}(?:\.|$)")
+    own = _own(name)
     for key, value in model.named_parameters():
         value.requires_grad_(key in before or own.search(key) is not None)
+
+
+def _own(name: str) -> re.Pattern[str]:
+    """Matches the tensors of one set of modules.
+
+    An adapter may be called as a module is ("query"): its own tensors stand below peft's containers.
+    """
+    return re.compile(rf"\.(?:lora_\w+|ia3_l)\.{re.escape(name)}(?:\.|$)")
 
 
 def save(model: PreTrainedModel, name: str, folder: Path) -> None:
@@ -69,16 +76,19 @@ def restore(model: PreTrainedModel, name: str, folder: Path) -> None:
         if not (folder / file).is_file():
             raise ModelError(f"there is no {file}", where=str(folder), hint="Is this an adapter that peft saved?")
     check_safetensors(folder / WEIGHTS)
-    config = PeftConfig.from_pretrained(str(folder))
-    config.inference_mode = False
     try:
+        config = PeftConfig.from_pretrained(str(folder))
+        config.inference_mode = False
         inject(model, config, name)
         tensors = {key.removeprefix("base_model.model."): value for key, value in load_file(str(folder / WEIGHTS)).items()}
         left = set_peft_model_state_dict(model.base_model, tensors, adapter_name=name)
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, TypeError, RuntimeError, KeyError) as error:
         raise ModelError(f"the adapter does not fit this base: {' '.join(str(error).split())[:300]}", where=str(folder)) from error
     if left.unexpected_keys:
         raise ModelError(f"the adapter is for another base: nothing takes '{left.unexpected_keys[0]}'", where=str(folder))
+    missing = [key for key in left.missing_keys if _own(name).search(key)]
+    if missing:  # they would train from a random start
+        raise ModelError(f"the adapter is for another base, or cut short: it lacks '{missing[0]}'", where=str(folder))
 
 
 def activate(model: PreTrainedModel, name: str) -> None:

@@ -100,15 +100,15 @@ def _sparsemax(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     size = min(128, width)
     while True:
         values, places = torch.topk(scores, size, dim=1)
-        sums = values.cumsum(1)
-        ranks = torch.arange(1, size + 1, dtype=values.dtype)
+        sums = values.double().cumsum(1)  # a wide support adds up hundreds of nearly equal terms
+        ranks = torch.arange(1, size + 1, dtype=torch.float64)
         inside = 1 + ranks * values > sums
         support = inside.sum(1)
         if size == width or int(support.max()) < size:
             break
         size = min(2 * size, width)
     threshold = (sums.gather(1, support[:, None] - 1) - 1) / support[:, None]
-    return places, (values - threshold).clamp(min=0)
+    return places, (values - threshold).clamp(min=0).float()
 
 
 def _assemble(shared: dict[int, int], placed: np.ndarray, mixed: csr_array, columns: np.ndarray, shape: tuple[int, int]) -> csr_array:
