@@ -16,6 +16,12 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef(
             "vocab-init", "fasttext-projection", "langadapt_vocab.projection:FastTextProjection", "a static space mapped onto the old rows"
         ),
+        ComponentRef(
+            "vocab-init", "wechsel", "langadapt_vocab.wechsel:Wechsel", "similar old tokens, by word spaces that a dictionary aligns"
+        ),
+        ComponentRef(
+            "vocab-init", "matching", "langadapt_vocab.matching:Matching", "a related language's pieces, by dictionary and spelling"
+        ),
         ComponentRef("vocab-init", "mean-subword", "langadapt_vocab.subword:MeanSubword", "mean of the old pieces of a new token"),
         ComponentRef("vocab-init", "overlap", "langadapt_vocab.simple:Overlap", "copy shared tokens, mean of all for the rest"),
     ]

@@ -1,0 +1,45 @@
+"""Bilingual dictionaries: two columns of words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from langadapt.artifacts import tables
+from langadapt.artifacts.fetch import fetch
+from langadapt.errors import DataError
+from langadapt.manifests.resource import Resource
+from langadapt.registry.component import Context
+
+
+def read_dictionary(resource: Resource, ctx: Context) -> list[tuple[str, str]]:
+    """(word of the old language, word of the new one), single words in lower case, in the file's order, each pair once.
+
+    The columns are ``source`` and ``target``, or what the resource's `columns` maps them to, or the two that there are.
+
+    Raises:
+        DataError: the columns cannot be told, or no pair of single words is there.
+    """
+    found = dict.fromkeys(pair for path in fetch(resource, ctx) for pair in _pairs(resource, tables.rows(path)))
+    if not found:
+        raise DataError(
+            "there is no pair of single words",
+            where=", ".join(map(str, fetch(resource, ctx))),
+            hint="A dictionary has a word in each of two columns.",
+        )
+    return list(found)
+
+
+def _pairs(resource: Resource, rows: Iterator[tuple[str, dict[str, object]]]) -> Iterator[tuple[str, str]]:
+    for where, row in rows:
+        names = [resource.columns.get(name, name) for name in ("source", "target")]
+        if not set(names) <= set(row):
+            if len(row) != 2:
+                raise DataError(
+                    f"no columns 'source' and 'target' (columns: {', '.join(row)})",
+                    where=where,
+                    hint="Map them in the manifest: columns: {source: NAME, target: NAME}.",
+                )
+            names = list(row)
+        source, target = (str(row[name]).strip().lower() for name in names)
+        if source and target and not {" ", "\t"} & set(source + target):
+            yield source, target

@@ -1,0 +1,159 @@
+"""Matching and wechsel on a real pair of related languages, Polish and Kashubian."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from langadapt_vocab.dictionary import read_dictionary
+from langadapt_vocab.matching import Matching, Spellings, fold
+from langadapt_vocab.shared import canonical_tokens
+from langadapt_vocab.wechsel import Wechsel, token_places
+
+from langadapt.errors import DataError, ModelError
+from langadapt.manifests.resource import Format, PathSource, Resource, Sources
+from langadapt.modeling.surgery import vocab_of
+from langadapt.plan import pin_paths
+from langadapt.registry.component import Context
+from langadapt.registry.kinds import Vocab
+
+
+def resource(path: Path, form: Format, **columns: str) -> Resource:
+    found = Resource(name=form, format=form, columns=columns, sources=Sources(path=PathSource(paths=[str(path)])))
+    return found.model_copy(update={"pinned": pin_paths(found, (path,), "test")})
+
+
+@pytest.fixture(scope="module")
+def pairs(data: Path) -> list[tuple[str, str]]:
+    with gzip.open(data / "pl-csb" / "train.tsv.gz", "rt", encoding="utf-8") as handle:
+        return [(row["pl"], row["csb"]) for row in csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)][:20_000]
+
+
+@pytest.fixture(scope="module")
+def dictionary(data: Path) -> Resource:
+    return resource(data / "pl-csb" / "train.tsv.gz", "dictionary", source="pl", target="csb")
+
+
+@pytest.fixture(scope="module")
+def vocabularies(pairs: list[tuple[str, str]], registry: Any) -> tuple[Vocab, Vocab]:
+    """A Polish vocabulary with rows, and a Kashubian one."""
+    made = []
+    for side in (0, 1):
+        tokenizer = registry.build("tokenizer", {"use": "wordpiece", "vocab_size": 4000}).train([p[side] for p in pairs], None, Context())
+        made.append(vocab_of(tokenizer))
+    rows = np.random.default_rng(5).standard_normal((len(made[0].tokens), 16)).astype(np.float32)
+    return Vocab(made[0].tokens, made[0].tokenizer, made[0].special, rows), made[1]
+
+
+def matched(found: Any, old: Vocab, new: Vocab, word: str) -> dict[str, str]:
+    """New token → old tokens it takes, of the tokens with one provenance."""
+    names = canonical_tokens(new)
+    weights = found.weights.tocsr()
+    return {
+        names[i]: " ".join(old.tokens[j] for j in weights.indices[weights.indptr[i] : weights.indptr[i + 1]])
+        for i, origin in enumerate(found.provenance)
+        if origin == word
+    }
+
+
+def test_dictionary_holds_pairs_of_single_words(dictionary: Resource) -> None:
+    found = read_dictionary(dictionary, Context())
+    assert ("admiralicja", "admiralicjô") in found
+    assert len(found) == len(set(found)) > 5000
+    assert not any(" " in a + b for a, b in found)
+
+
+def test_matching_by_dictionary_then_spelling(vocabularies: tuple[Vocab, Vocab], dictionary: Resource) -> None:
+    old, new = vocabularies
+    found = Matching(dictionary=dictionary).mixture(old, new, None, Context())
+    counts = {word: found.provenance.count(word) for word in set(found.provenance)}
+    assert min(counts["copied"], counts["matched by dictionary"], counts["matched by spelling"]) > 100, counts
+    translations: dict[str, str] = {}
+    for source, target in read_dictionary(dictionary, Context()):
+        translations.setdefault(target, source)
+    for token, taken in list(matched(found, old, new, "matched by dictionary").items())[:300]:
+        assert old.tokenizer.tokenize(translations[token.removeprefix("▁").lower()]) == taken.split(" ") or " " in taken
+    for token, taken in matched(found, old, new, "matched by spelling").items():
+        a, b = fold(token), fold(canonical_tokens(old)[old.tokens.index(taken)])
+        assert a == b or (abs(len(a) - len(b)) <= 1 and len(a) >= 5), (token, taken)
+    without = Matching().mixture(old, new, None, Context())
+    assert "matched by dictionary" not in without.provenance
+    sums = np.asarray(found.weights.sum(1)).ravel()
+    assert all(abs(sums[i] - 1) < 1e-5 for i in range(len(sums)) if i not in found.rows)
+
+
+def test_spelling_keeps_words_and_continuations_apart(vocabularies: tuple[Vocab, Vocab]) -> None:
+    old, _ = vocabularies
+    near = Spellings(old, 5)
+    spelt = canonical_tokens(old)
+    starts = next(i for i, t in enumerate(spelt) if t.startswith("▁") and len(t) > 7 and t[1:] not in spelt)
+    word = spelt[starts]
+    assert near.find(word.upper()) == near.find(word)
+    changed = word[:4] + ("x" if word[4] != "x" else "y") + word[5:]
+    assert spelt[near.find(changed) or 0][0] == "▁"
+    assert near.find("▁\u0915\u093f") is None
+    assert fold("Łódź") == "lodz"
+    assert fold("\u0915\u093f\u0902") == "\u0915\u093f\u0902", "vowel signs are letters, not accents"
+
+
+def test_wechsel_joins_the_languages(
+    vocabularies: tuple[Vocab, Vocab], dictionary: Resource, pairs: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    """Spaces trained on the two sides; translations must be nearer than chance."""
+    old, new = vocabularies
+    from langadapt_vocab.static import Sentences, train_space
+
+    polish = train_space(Sentences([p[0].lower() for p in pairs]), 40, 10, 2, Context())
+    file = tmp_path / "pl.vec.txt"
+    with file.open("w", encoding="utf-8") as handle:
+        for word, vector in zip(polish.words, polish.vectors, strict=True):
+            handle.write(f"{word} {' '.join(f'{v:.5f}' for v in vector)}\n")
+    init = Wechsel(dictionary=dictionary, old_vectors=resource(file, "vectors"), dimensions=40, epochs=10, min_count=2)
+    found = init.mixture(old, new, [p[1].lower() for p in pairs], Context())
+    weighted = [i for i, word in enumerate(found.provenance) if word == "weighted by a static space"]
+    assert len(weighted) > 0.6 * len(new.tokens)
+    counts = np.diff(found.weights.tocsr().indptr)
+    assert set(counts[weighted]) == {10}
+    sums = np.asarray(found.weights.sum(1)).ravel()
+    assert np.allclose(sums[weighted], 1, atol=1e-5)
+    # Among a token's ten neighbours of some thousand, the token spelt alike should stand far more often than by chance.
+    names_old, names_new = canonical_tokens(old), canonical_tokens(new)
+    alike = [i for i in weighted if len(names_new[i]) > 5 and names_new[i] in names_old]
+    hits = [names_old.index(names_new[i]) in found.weights.tocsr()[[i]].indices for i in alike]
+    assert len(alike) > 50
+    assert np.mean(hits) > 20 * 10 / len(old.tokens)
+
+
+def test_a_dictionary_that_joins_nothing_is_refused(vocabularies: tuple[Vocab, Vocab], tmp_path: Path) -> None:
+    old, new = vocabularies
+    words = tmp_path / "one.tsv"
+    words.write_text("pl\tcsb\ndom\tdóm\n", encoding="utf-8")
+    space = tmp_path / "pl.txt"
+    space.write_text("dom 1 0\nkot 0 1\n", encoding="utf-8")
+    init = Wechsel(dictionary=resource(words, "dictionary"), old_vectors=resource(space, "vectors"), min_count=1, dimensions=8)
+    with pytest.raises(DataError, match="1 of 1 dictionary pairs"):
+        init.mixture(old, new, ["dóm i kòt"], Context())
+    with pytest.raises(ModelError, match="text to train them on"):
+        init.mixture(old, new, None, Context())
+    words.write_text("a\tb\tc\nx\ty\tz\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no columns 'source' and 'target'"):
+        read_dictionary(resource(words, "dictionary"), Context())
+    words.write_text("pl\tcsb\ndobry dzień\tdobri dzéń\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no pair of single words"):
+        read_dictionary(resource(words, "dictionary"), Context())
+
+
+def test_a_tokens_place_is_the_mean_of_its_words(vocabularies: tuple[Vocab, Vocab]) -> None:
+    from langadapt_vocab.static import Space
+
+    old, _ = vocabularies
+    words = ["dom", "domu", "kot"]
+    vectors = np.eye(3, dtype=np.float32)
+    rows, known = token_places(old, Space(words, vectors))
+    for index in np.flatnonzero(known):
+        weights = np.array([old.tokenizer.tokenize(word).count(old.tokens[index]) / (1 + i) for i, word in enumerate(words)])
+        assert np.allclose(rows[index], weights / np.linalg.norm(weights), atol=1e-6)
