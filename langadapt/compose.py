@@ -32,6 +32,7 @@ STANDARD: dict[str, Format] = {
     "sts-dev": "sts",
     "sts-test": "sts",
     "pairs": "retrieval",
+    "dictionary": "dictionary",
 }
 
 

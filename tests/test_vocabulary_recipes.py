@@ -1,0 +1,96 @@
+"""Recipes that change a vocabulary, on real text, with the real command."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def head(source: Path, target: Path, count: int) -> Path:
+    with gzip.open(source, "rt", encoding="utf-8") as handle:
+        target.write_text("".join(itertools.islice(handle, count)), encoding="utf-8")
+    return target
+
+
+def build(run: Run, tmp_path: Path, *arguments: object) -> tuple[dict[str, Any], Path]:
+    out = tmp_path / "run"
+    short = ["--set", "stages.warmed.epochs=0.3", "--set", "stages.mlm.epochs=0.3", "--set", "stages.base.max_length=64"]
+    done = run("build", *arguments, *short, "--out", out)
+    assert done.returncode == 0, done.stderr
+    lock = json.loads((out / "lock.json").read_text())["stages"]
+    return lock, out / "release"
+
+
+def test_a_domains_words_are_added(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
+    """Old tokens keep their ids and rows through surgery; tweets take fewer tokens."""
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 500)
+    arguments = ["--lang", "id", "--recipe", "domain-vocab-mlm", "--base", tiny, f"--resource=corpus={tweets}"]
+    lock, release = build(run, tmp_path, *arguments, "--set", "stages.vocabulary.tokenizer.budget=200")
+    before, after = AutoTokenizer.from_pretrained(tiny), AutoTokenizer.from_pretrained(release)
+    assert len(before) < len(after) <= len(before) + 200
+    texts = tweets.read_text(encoding="utf-8").splitlines()
+    assert sum(map(len, after(texts)["input_ids"])) < 0.97 * sum(map(len, before(texts)["input_ids"]))
+    model, report = AutoModelForMaskedLM.from_pretrained(release, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert model.get_input_embeddings().weight.shape[0] == len(after) == model.config.vocab_size
+    vocabulary = tmp_path / "store" / "objects" / lock["extended"]["key"] / "vocabulary.json"
+    counts = json.loads(vocabulary.read_text())["counts"]
+    assert counts == {"copied": len(before), "mean of pieces": len(after) - len(before)}
+
+
+def test_a_related_languages_vocabulary_is_matched(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
+    corpus = head(data / "raw" / "csb.txt.gz", tmp_path / "csb.txt", 600)
+    arguments = ["--lang", "csb", "--recipe", "vocab-match-mlm", "--base", tiny, f"--resource=corpus={corpus}"]
+    refused = run("plan", *arguments)
+    assert refused.returncode == 2
+    assert "--resource dictionary=PATH" in refused.stderr
+    arguments.append(f"--resource=dictionary={data / 'pl-csb' / 'train.tsv.gz'}")
+    lock, release = build(run, tmp_path, *arguments, "--set", "stages.vocabulary.tokenizer.vocab_size=2500")
+    vocabulary = tmp_path / "store" / "objects" / lock["moved"]["key"] / "vocabulary.json"
+    counts = json.loads(vocabulary.read_text())["counts"]
+    assert counts["matched by dictionary"] > 50
+    assert counts["matched by spelling"] > 20
+    assert sum(counts.values()) == json.loads((release / "config.json").read_text())["vocab_size"]
+
+
+def test_a_vocabulary_larger_than_its_corpus_is_said(run: Run, tiny: Path, tmp_path: Path) -> None:
+    """A corpus in which nothing repeats has no word to add; the store stays without the stage."""
+    corpus = tmp_path / "few.txt"
+    corpus.write_text("hanya satu kalimat saja\ndan kalimat kedua\n", encoding="utf-8")
+    done = run(
+        "build", "--lang", "id", "--recipe", "domain-vocab-mlm", "--base", tiny, f"--resource=corpus={corpus}", "--out", tmp_path / "run"
+    )
+    assert done.returncode == 2
+    assert "nothing to add" in done.stderr
+    assert "min_count" in done.stderr
+    kinds = {json.loads(p.read_text())["do"] for p in (tmp_path / "store").glob("objects/*/artifact.json")}
+    assert kinds == {"load", "collect"}
+
+
+@pytest.mark.parametrize("init", ["focus", "mean", "fasttext-projection", "overlap", "random"])
+def test_every_initialisation_goes_through_the_recipe(run: Run, tiny: Path, data: Path, tmp_path: Path, init: str) -> None:
+    corpus = head(data / "raw" / "mr.txt.gz", tmp_path / "mr.txt", 300)
+    recipe = tmp_path / "move.yaml"
+    recipe.write_text(
+        "recipe: move\nsummary: Move a vocabulary.\nstages:\n"
+        "  base:   {do: load, source: $lang.encoder, max_length: 64}\n"
+        "  corpus: {do: collect, corpus: {use: resource, data: $lang.corpus}}\n"
+        "  pieces: {do: train-tokenizer, corpus: corpus, tokenizer: {use: bpe, vocab_size: 1500, byte_level: false}}\n"
+        f"  moved:  {{do: init-vocab, encoder: base, tokenizer: pieces, corpus: corpus, vocab-init: {init}}}\n"
+        "  done:   {do: export, encoder: moved, exporters: [transformers]}\n",
+        encoding="utf-8",
+    )
+    done = run("build", "--lang", "mr", "--recipe", recipe, "--base", tiny, f"--resource=corpus={corpus}", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "copied" in done.stdout + done.stderr
