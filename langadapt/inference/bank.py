@@ -344,7 +344,7 @@ class AdapterBank:
 
     def _hook(self, key: Key) -> None:
         """Make a module listen for routes, once; without a route a hook costs one attribute lookup."""
-        mark = (key[0], key[1])
+        mark = ("out" if key[0] == "low" else key[0], key[1])
         if mark in self._hooked:
             return
         self._hooked.add(mark)
@@ -354,43 +354,37 @@ class AdapterBank:
             return
         module = self.body.get_submodule(key[1])
         if key[0] == "in":
-            module.register_forward_pre_hook(partial(self._scale_input, key))
-        else:
-            module.register_forward_hook(partial(self._low_rank if key[0] == "low" else self._scale_output, key))
+            module.register_forward_pre_hook(partial(self._input, key))
+        else:  # before a bottleneck that stands on the same module, whichever came first
+            module.register_forward_hook(partial(self._output, key[1]), prepend=True)
 
     def _route(self) -> _Route | None:
         return getattr(self.local, "route", None)
 
-    def _low_rank(self, key: Key, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+    def _output(self, path: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        """A linear layer's output with what the sentences' adapters change, level by level."""
         route = self._route()
-        stack = route.wanted(key) if route else None
-        if route is None or stack is None:
+        if route is None:
+            return None
+        low, scales = route.wanted(("low", path)), route.wanted(("out", path))
+        if low is None and scales is None:
+            return None
+        for level in range(route.slots.shape[1]):
+            if low is not None:
+                output = _with_low_rank(low.tensors, module, args[0], output, route, level)
+            if scales is not None:
+                output = output * _gather(scales.tensors["vector"], route, level).to(output.dtype)
+        return output
+
+    def _input(self, key: Key, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        route = self._route()
+        scales = route.wanted(key) if route else None
+        if route is None or scales is None:
             return None
         x = args[0]
         for level in range(route.slots.shape[1]):
-            if "gain" in stack.tensors:  # DoRA scales the product, not the bias; written so that a gain of one is exact
-                bias = getattr(module, "bias", None)
-                more = (_gather(stack.tensors["gain"], route, level) - 1).to(output.dtype)
-                output = output + (output if bias is None else output - bias) * more
-            down, up = stack.tensors["down"], stack.tensors["up"]
-            output = output + _product(_product(x, down, None, route, level), up, None, route, level).to(output.dtype)
-        return output
-
-    def _scale_output(self, key: Key, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        return self._scaled(key, output)
-
-    def _scale_input(self, key: Key, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        scaled = self._scaled(key, args[0])
-        return None if scaled is None else (scaled, *args[1:])
-
-    def _scaled(self, key: Key, x: Tensor) -> Tensor | None:
-        route = self._route()
-        stack = route.wanted(key) if route else None
-        if route is None or stack is None:
-            return None
-        for level in range(route.slots.shape[1]):
-            x = x * _gather(stack.tensors["vector"], route, level).to(x.dtype)
-        return x
+            x = x * _gather(scales.tensors["vector"], route, level).to(x.dtype)
+        return (x, *args[1:])
 
     def _capture(self, place: Place, x: Tensor) -> None:
         route = self._route()
@@ -413,6 +407,16 @@ class AdapterBank:
                 inner = activation(key[2])(_product(u, stack.tensors["down"], stack.tensors["down_bias"], route, level))
                 h = h + _product(inner, stack.tensors["up"], stack.tensors["up_bias"], route, level).to(h.dtype)
         return h
+
+
+def _with_low_rank(tensors: Mapping[str, Tensor], module: nn.Module, x: Tensor, output: Tensor, route: _Route, level: int) -> Tensor:
+    """``output + up @ down @ x``; DoRA scales the base's product first, not the bias."""
+    if "gain" in tensors:
+        bias = getattr(module, "bias", None)
+        more = (_gather(tensors["gain"], route, level) - 1).to(output.dtype)
+        output = output + (output if bias is None else output - bias) * more  # a gain of one is exact so
+    inner = _product(x, tensors["down"], None, route, level)
+    return output + _product(inner, tensors["up"], None, route, level).to(output.dtype)
 
 
 def _read_at(form: str, h: Tensor, x: Tensor, norm: nn.Module | None) -> Tensor:

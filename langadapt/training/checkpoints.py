@@ -88,22 +88,37 @@ def restore(module: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimiser's state under ``index.name`` (``index.name:int`` for counters), index being the parameter's place in the groups."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}{':int' if isinstance(value, int) else ''}": torch.as_tensor(value).detach().cpu().contiguous().clone()
-        for index, entries in state.items()
-        for name, value in entries.items()
-    } or {"empty": torch.zeros(1)}
+    """The optimiser's state under ``index.name``, index being the parameter's place in the groups.
+
+    Counters end in ``:int``; what an optimiser keeps in a dictionary of its own (bitsandbytes does) is ``index.outer/name``.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for index, entries in optimizer.state_dict()["state"].items():
+        for name, value in _flat(entries).items():
+            key = f"{index}.{name}:int" if isinstance(value, int) else f"{index}.{name}"
+            found[key] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+    return found or {"empty": torch.zeros(1)}
+
+
+def _flat(entries: dict[str, Any]) -> dict[str, Any]:
+    flat = {name: value for name, value in entries.items() if not isinstance(value, dict)}
+    for outer, inner in entries.items():
+        if isinstance(inner, dict):
+            flat |= {f"{outer}/{name}": value for name, value in inner.items()}
+    return flat
 
 
 def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     whole = optimizer.state_dict()
-    state: dict[int, dict[str, torch.Tensor | int]] = {}
-    for key, value in tensors.items():
+    state: dict[int, dict[str, Any]] = {}
+    for key, tensor in tensors.items():
         index, _, name = key.partition(".")
-        if name:
-            plain = name.removesuffix(":int")
-            state.setdefault(int(index), {})[plain] = value if plain == name else int(value)
+        if not name:
+            continue
+        plain = name.removesuffix(":int")
+        value = tensor if plain == name else int(tensor)
+        outer, _, inner = plain.rpartition("/")
+        entries = state.setdefault(int(index), {})
+        (entries.setdefault(outer, {}) if outer else entries)[inner] = value
     whole["state"] = state
     optimizer.load_state_dict(whole)

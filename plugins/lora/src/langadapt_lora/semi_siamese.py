@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from langadapt.errors import ModelError
 from langadapt_lora import library
 from langadapt_lora.lora import Lora
 
@@ -26,17 +27,34 @@ class SemiSiamese(Lora):
     def attach(self, model: PreTrainedModel) -> None:
         model.requires_grad_(False)
         for role in self.roles:
-            library.inject(model, self.config(model), role)
+            library.inject(model, self.config(model), _inside(role))
 
     def activate(self, model: PreTrainedModel, role: str) -> None:
-        """Let the module of one role act."""
-        library.activate(model, role)
+        """Let the module of one role act.
+
+        Raises:
+            ModelError: training with gradient checkpointing, which runs forward passes again after another role was activated.
+        """
+        if model.training and model.is_gradient_checkpointing:
+            raise ModelError(
+                f"'{self.name}' cannot be trained with gradient_checkpointing: what is computed again would meet the other role's module",
+                hint="Switch gradient_checkpointing off, or use 'lora'.",
+            )
+        library.activate(model, _inside(role))
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         for role in self.roles:
-            library.save(model, role, folder / role)
+            library.save(model, _inside(role), folder / role)
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
         model.requires_grad_(False)
         for role in self.roles:
-            library.restore(model, role, folder / role)
+            library.restore(model, _inside(role), folder / role)
+
+
+def _inside(role: str) -> str:
+    """What peft calls a role's module.
+
+    peft tells one adapter's weights from another's by their names alone, and many a base has modules called ``query``.
+    """
+    return f"role_{role}"
