@@ -50,7 +50,8 @@ def run(
     objective, schedule = registry.build("objective", "cosine-sts"), registry.build("schedule", "linear")
     encoder = loaded.module(registry.build("pooler", "mean"))
     work.mkdir(exist_ok=True)
-    history = train(encoder, None, objective, data, loaded.tokenizer, schedule, settings, validate, Context(workdir=work))
+    optimizer, context = registry.build("optimizer", "adamw"), Context(workdir=work)
+    history = train(encoder, None, objective, data, loaded.tokenizer, schedule, optimizer, settings, validate, context)
     return {name: value.detach().clone() for name, value in loaded.model.named_parameters()}, history
 
 
