@@ -72,7 +72,9 @@ def tokenized(job: Job, loaded: LoadedEncoder, objective: Any) -> TokenizedRows:
     data = objective.prepare(table.rows)
     if len(data) < 2:
         raise DataError(f"{len(data)} rows are left for '{objective.name}'", where=job.planned.where, hint="It needs at least two.")
-    rows = TokenizedRows.of(data, loaded.tokenizer, loaded.settings.max_length, objective.long_texts, loaded.settings.prompt)
+    word_ends = objective.word_ends() if hasattr(objective, "word_ends") else None
+    length, prompt = loaded.settings.max_length, loaded.settings.prompt
+    rows = TokenizedRows.of(data, loaded.tokenizer, length, objective.long_texts, prompt, word_ends)
     if rows.truncated:
         job.ctx.log.warning(f"{rows.truncated:,} texts are longer than {loaded.settings.max_length} tokens and were truncated")
     return rows

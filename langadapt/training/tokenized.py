@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Row = dict[str, Any]
+WordEnds = Callable[[str], list[int]]
+"""Where the words of a text end, in characters."""
+
+WORDS = ".words"
+"""Ends the name of the column with each token's word, (T,) int64, -1 for special tokens; there when an objective asks for words."""
 
 
 def plain_backend(tokenizer: PreTrainedTokenizerFast) -> Any:
@@ -69,12 +74,25 @@ class TokenizedRows:
         return np.array([sum(len(v) for v in row.values() if isinstance(v, list)) for row in self.rows])
 
     @classmethod
-    def of(cls, data: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int, long_texts: str, prompt: str = "") -> TokenizedRows:
-        """Tokenise every text column; ``split`` cuts a long text into several rows, ``truncate`` keeps its start."""
+    def of(
+        cls,
+        data: Dataset,
+        tokenizer: PreTrainedTokenizerFast,
+        max_length: int,
+        long_texts: str,
+        prompt: str = "",
+        word_ends: WordEnds | None = None,
+    ) -> TokenizedRows:
+        """Tokenise every text column; ``split`` cuts a long text into several rows, ``truncate`` keeps its start.
+
+        With `word_ends`, split texts come with the word of each token.
+        """
         names = text_columns(data)
         columns: dict[str, list[Any]] = {name: list(data[name]) for name in data.column_names}
         if long_texts == "split":
             assert len(names) == 1, "only running text is split"
+            if word_ends is not None:
+                return cls(_split_words(tokenizer, names[0], columns[names[0]], max_length, word_ends))
             pieces = _split(tokenizer, columns[names[0]], max_length)
             return cls([{names[0]: piece} for piece in pieces])
         truncated = 0
@@ -101,17 +119,43 @@ class TokenizedRows:
 def _split(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Each text as one or more sequences of at most `max_length` ids, special tokens around every piece."""
     backend = plain_backend(tokenizer)
-    probe = backend.encode("", add_special_tokens=True).ids
-    opening, closing = probe[:1], probe[1:]
-    room = max_length - len(probe)
+    opening, closing = _frame(backend)
     pieces = []
     for item in backend.encode_batch_fast(list(texts), add_special_tokens=False):
         ids = item.ids
-        count = max(1, -(-len(ids) // room))
-        size = -(-len(ids) // count)  # pieces of equal size: no stub at the end of a text
-        for start in range(0, len(ids), max(size, 1)):
-            pieces.append(opening + ids[start : start + size] + closing)
+        pieces += [opening + ids[part] + closing for part in _parts(len(ids), max_length - len(opening) - len(closing))]
     return pieces
+
+
+def _split_words(tokenizer: PreTrainedTokenizerFast, name: str, texts: Sequence[str], max_length: int, word_ends: WordEnds) -> list[Row]:
+    """As :func:`_split`, as rows with the word of each token beside its ids."""
+    backend = plain_backend(tokenizer)
+    opening, closing = _frame(backend)
+    outside = np.full(len(opening), -1), np.full(len(closing), -1)
+    rows: list[Row] = []
+    for start in range(0, len(texts), 1024):  # offsets take far more memory than ids
+        block = texts[start : start + 1024]
+        for text, item in zip(block, backend.encode_batch(list(block), add_special_tokens=False), strict=True):
+            ids = item.ids
+            # A piece may begin with the space before its word: its last character tells the word.
+            last = np.array([end for _, end in item.offsets], dtype=np.int64) - 1
+            words = np.searchsorted(np.array(word_ends(text), dtype=np.int64), last, side="right")
+            for part in _parts(len(ids), max_length - len(opening) - len(closing)):
+                rows.append({name: opening + ids[part] + closing, name + WORDS: np.concatenate([outside[0], words[part], outside[1]])})
+    return rows
+
+
+def _frame(backend: Any) -> tuple[list[int], list[int]]:
+    """Special tokens before and after a text."""
+    probe = backend.encode("", add_special_tokens=True).ids
+    return probe[:1], probe[1:]
+
+
+def _parts(length: int, room: int) -> list[slice]:
+    """Parts of equal size, none longer than `room`: no stub at the end of a text."""
+    count = max(1, -(-length // room))
+    size = max(1, -(-length // count))
+    return [slice(start, start + size) for start in range(0, length, size)]
 
 
 def epoch_order(rows: int, epoch: int, seed: int) -> np.ndarray:

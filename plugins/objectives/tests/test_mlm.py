@@ -15,6 +15,7 @@ from langadapt_objectives.mlm import MaskedLanguageModel
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.errors import DataError
 from langadapt.modeling.pooling import Mean
 from langadapt.registry.kinds import Batch
 from langadapt.training.tokenized import TokenizedRows
@@ -108,3 +109,85 @@ def test_loss_equals_the_dense_cross_entropy(rows: list[dict[str, Any]], loaded:
             labels[row, place] = next(values)
     dense = loaded.model.eval()(input_ids=ids, attention_mask=mask, labels=labels).loss
     assert float(found) == pytest.approx(float(dense), rel=1e-5)
+
+
+# words and spans ---------------------------------------------------------------------------------------------------------
+
+THAI = ["ภาษาไทยเป็นภาษาที่น่าสนใจและมีผู้พูดหลายล้านคน", "เขาไปตลาดเพื่อซื้อผลไม้และผักสด"]
+KHMER = ["ភាសាខ្មែរជាភាសាផ្លូវការរបស់ប្រទេសកម្ពុជា"]
+
+
+def worded(loaded: LoadedEncoder, texts: list[str], masking: str, rate: float = 0.15) -> tuple[Any, list[dict[str, Any]]]:
+    """An objective and the rows it asks for."""
+    objective: Any = MaskedLanguageModel(rate=rate, masking=masking)
+    rows = TokenizedRows.of(objective.prepare(Dataset.from_dict({"text": texts})), loaded.tokenizer, 64, "split", "", objective.word_ends())
+    return objective, rows.rows
+
+
+@pytest.fixture(scope="module")
+def marathi(data: Path) -> list[str]:
+    with gzip.open(data / "raw" / "mr.txt.gz", "rt", encoding="utf-8") as handle:
+        return [line.strip() for line in itertools.islice(handle, 500, 1500)]
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.3, 0.4])
+@pytest.mark.parametrize("masking", ["whole-word", "span"])
+def test_achieved_rates_of_words_and_spans(loaded: LoadedEncoder, marathi: list[str], masking: str, rate: float) -> None:
+    objective, rows = worded(loaded, marathi, masking, rate)
+    ordinary = sum(int((row["text.words"] >= 0).sum()) for row in rows)
+    found = [objective.collate(rows, loaded.tokenizer, np.random.default_rng(seed)).count for seed in range(4)]
+    assert float(np.mean(found)) / ordinary == pytest.approx(rate, abs=0.01)
+    short = [objective.collate(rows[i : i + 4], loaded.tokenizer, np.random.default_rng(i)).count for i in range(0, len(rows), 4)]
+    assert sum(short) / ordinary == pytest.approx(rate, abs=0.015)  # small batches too
+
+
+def test_whole_words_are_hidden_whole(loaded: LoadedEncoder, marathi: list[str]) -> None:
+    objective, rows = worded(loaded, marathi[:200], "whole-word", 0.3)
+    batch = objective.collate(rows, loaded.tokenizer, np.random.default_rng(0))
+    hidden = [set(places) for places in batch.extra["positions"]]
+    special = set(loaded.tokenizer.all_special_ids)  # an unknown piece is never predicted
+    several = 0
+    for row, places in zip(rows, hidden, strict=True):
+        for word in set(row["text.words"][row["text.words"] >= 0].tolist()):
+            pieces = {place for place in np.flatnonzero(row["text.words"] == word).tolist() if row["text"][place] not in special}
+            assert pieces <= places or not pieces & places
+            several += len(pieces) > 1 and pieces <= places
+    assert several > 100
+
+
+def test_spans_are_runs_of_words(loaded: LoadedEncoder, marathi: list[str]) -> None:
+    objective, rows = worded(loaded, marathi, "span", 0.15)
+    batch = objective.collate(rows, loaded.tokenizer, np.random.default_rng(0))
+    lengths = []
+    for row, places in zip(rows, batch.extra["positions"], strict=True):
+        words = sorted({int(row["text.words"][place]) for place in places})
+        runs = np.split(np.array(words), np.flatnonzero(np.diff(words) > 1) + 1) if words else []
+        lengths += [len(run) for run in runs]
+    # 3.8 on average; the ends of short sequences cut some.
+    assert 2.5 < np.mean(lengths) < 4.2
+    assert max(lengths) <= 10
+
+
+@pytest.mark.parametrize(("texts", "words"), [(THAI, {"ภาษา", "ไทย", "ตลาด"}), (KHMER, {"កម្ពុជា", "ប្រទេស"})])
+def test_words_of_scripts_without_spaces(texts: list[str], words: set[str]) -> None:
+    objective = MaskedLanguageModel(masking="whole-word")
+    ends = objective.word_ends()
+    assert ends is not None
+    found = {text[a:b] for text in texts for a, b in itertools.pairwise([0, *ends(text)])}
+    assert words <= found
+    with pytest.raises(DataError, match="white space"):
+        MaskedLanguageModel(masking="whole-word", words="white-space").prepare(Dataset.from_dict({"text": texts}))
+
+
+@pytest.mark.parametrize("words", ["icu", "white-space"])
+def test_vowel_signs_and_joiners_stay_in_their_word(words: Any) -> None:
+    text = "क्षत्रिय र\u200dय मराठी  आहे"
+    ends = MaskedLanguageModel(masking="whole-word", words=words).word_ends()
+    assert ends is not None
+    assert [text[a:b].strip() for a, b in itertools.pairwise([0, *ends(text)])] == text.split()
+
+
+def test_span_rate_that_leaves_no_gap(loaded: LoadedEncoder) -> None:
+    objective, rows = worded(loaded, ["एक दोन तीन चार"] * 4, "span", 0.9)
+    with pytest.raises(DataError, match=r"below 0\.79"):
+        objective.collate(rows, loaded.tokenizer, np.random.default_rng(0))
