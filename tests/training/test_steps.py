@@ -70,7 +70,18 @@ class Job:
 
     def parts(self, settings: Settings, ctx: Context, validate: Any = None) -> tuple[Any, ...]:
         schedule = self.registry.build("schedule", "linear")
-        return self.encoder, self.head, self.objective, self.data, self.loaded.tokenizer, schedule, self.registry.build("optimizer", "adamw"), settings, validate, ctx
+        return (
+            self.encoder,
+            self.head,
+            self.objective,
+            self.data,
+            self.loaded.tokenizer,
+            schedule,
+            self.registry.build("optimizer", "adamw"),
+            settings,
+            validate,
+            ctx,
+        )
 
     def train(self, settings: Settings, work: Path, validate: Any = None, log: Any = None) -> Any:
         return train(*self.parts(settings, Context(workdir=work, log=log or SilentLog()), validate))
