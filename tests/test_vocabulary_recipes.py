@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -44,9 +46,39 @@ def test_a_domains_words_are_added(run: Run, tiny: Path, data: Path, tmp_path: P
     model, report = AutoModelForMaskedLM.from_pretrained(release, output_loading_info=True)
     assert not report["missing_keys"]
     assert model.get_input_embeddings().weight.shape[0] == len(after) == model.config.vocab_size
-    vocabulary = tmp_path / "store" / "objects" / lock["extended"]["key"] / "vocabulary.json"
+    vocabulary = tmp_path / "store" / "objects" / lock["extended"]["key"] / "token_origins.json"
     counts = json.loads(vocabulary.read_text())["counts"]
     assert counts == {"copied": len(before), "mean of pieces": len(after) - len(before)}
+    assert f"{len(before):,} copied, {len(after) - len(before):,} mean of pieces" in (release / "README.md").read_text(encoding="utf-8")
+    only_new_rows_moved(tmp_path / "store" / "objects", lock, len(before))
+    says_where_a_token_came_from(run, release, after.convert_ids_to_tokens(len(after) - 1), before)
+
+
+def only_new_rows_moved(objects: Path, lock: dict[str, Any], old: int) -> None:
+    """The stage that trains new rows left everything else bit for bit."""
+    extended, warmed = (load_file(objects / lock[stage]["key"] / "model.safetensors") for stage in ("extended", "warmed"))
+    extended = {f"bert.{name}": value for name, value in extended.items()}  # the base has no masked-LM head, the trained one does
+    assert extended.keys() < warmed.keys()
+    moved = [name for name, value in extended.items() if not torch.equal(value, warmed[name])]
+    assert moved == ["bert.embeddings.word_embeddings.weight"]
+    before, after = extended[moved[0]], warmed[moved[0]]
+    assert torch.equal(before[:old], after[:old])
+    assert (before[old:] != after[old:]).any(dim=1).float().mean() > 0.99
+    assert warmed["cls.predictions.transform.dense.weight"].std() > 0
+
+
+def says_where_a_token_came_from(run: Run, release: Path, token: str, before: Any) -> None:
+    done = run("show-token", release, token, "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)[token]
+    assert (row["origin"], row["method"]) == ("mean of pieces", "mean-subword")
+    pieces = [piece for piece, _ in row["sources"]]
+    assert sum(weight for _, weight in row["sources"]) == pytest.approx(1, abs=1e-3)
+    assert sorted(pieces) == sorted(before.tokenize(token))[: len(pieces)]
+    assert token in run("show-token", release, token).stdout
+    refused = run("show-token", before.name_or_path, "kata")
+    assert refused.returncode == 2
+    assert "never moved" in refused.stderr
 
 
 def test_a_related_languages_vocabulary_is_matched(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
@@ -57,7 +89,7 @@ def test_a_related_languages_vocabulary_is_matched(run: Run, tiny: Path, data: P
     assert "--resource dictionary=PATH" in refused.stderr
     arguments.append(f"--resource=dictionary={data / 'pl-csb' / 'train.tsv.gz'}")
     lock, release = build(run, tmp_path, *arguments, "--set", "stages.vocabulary.tokenizer.vocab_size=2500")
-    vocabulary = tmp_path / "store" / "objects" / lock["moved"]["key"] / "vocabulary.json"
+    vocabulary = tmp_path / "store" / "objects" / lock["moved"]["key"] / "token_origins.json"
     counts = json.loads(vocabulary.read_text())["counts"]
     assert counts["matched by dictionary"] > 50
     assert counts["matched by spelling"] > 20

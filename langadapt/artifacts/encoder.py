@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langadapt.artifacts import adapter as adapters
+from langadapt.artifacts import vocabulary
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.errors import ModelError
 from langadapt.modeling.encoder import EncoderModule, EncoderSettings
@@ -28,6 +29,8 @@ class LoadedEncoder:
     tokenizer: PreTrainedTokenizerFast
     settings: EncoderSettings
     transforms: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
+    origins: vocabulary.Origins | None = None
+    """Where the rows of its vocabulary came from, if it was ever moved."""
 
     def module(self, pooler: Any, budget: int = 4096) -> EncoderModule:
         """The encoder as one module; `pooler` is the component that the settings name."""
@@ -49,6 +52,8 @@ def save(encoder: LoadedEncoder, folder: Path) -> None:
 def save_settings(encoder: LoadedEncoder, folder: Path) -> None:
     """Write what makes vectors of the states, beside a checkpoint."""
     settings = encoder.settings.with_(transforms=len(encoder.transforms))
+    if encoder.origins is not None:
+        vocabulary.save(encoder.origins, folder)
     write_json(folder / SETTINGS, dataclasses.asdict(settings))
     if encoder.transforms:
         from safetensors.torch import save_file
@@ -75,7 +80,7 @@ def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] 
             hint="Load its base, then add the adapter to it; or release it merged into its base.",
         )
     settings, transforms = read_settings(folder)
-    return LoadedEncoder(load_model(folder, mlm_head, options), load_tokenizer(folder), settings, transforms)
+    return LoadedEncoder(load_model(folder, mlm_head, options), load_tokenizer(folder), settings, transforms, vocabulary.load(folder))
 
 
 def read_settings(folder: Path) -> tuple[EncoderSettings, list[tuple[Any, Any]]]:

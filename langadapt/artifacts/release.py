@@ -228,6 +228,9 @@ def _making(facts: dict[str, Any]) -> str:
         shown = ", ".join(f"{k} {v}" for k, v in options.items())
         uses = ", ".join(_uses(value) for value in stage["slots"].values() if value)
         lines.append(f"- **{stage['name']}** ({stage['do']}): {uses or '–'}{'; ' + shown if shown else ''}")
+    if vocabulary := facts.get("vocabulary"):
+        shown = ", ".join(f"{count:,} {origin}" for origin, count in vocabulary["counts"].items())
+        lines.append(f"\nThe rows of the vocabulary ({vocabulary['method']}): {shown}. `langadapt show-token` tells one token's origin.")
     return "\n".join(lines) + "\n"
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "Show one of them whole: facts, stages, options.",
     "plugins": "List plugins, what they bring, and which are broken.",
     "check": "Check manifests and plugins without building.",
+    "show-token": "Say where the row of a token came from.",
     "embed": "Turn texts into vectors.",
     "evaluate": "Score encoders on a task.",
     "verify": "Check a release, or the store, against its digests.",
@@ -36,7 +37,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"langadapt.cli.{name}").command
+        command: click.Command = importlib.import_module(f"langadapt.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -92,6 +92,8 @@ class TrainTokenizer(Stage):
 class InitVocab(Stage):
     """Move an encoder onto a new tokenizer: input rows, output rows, bias, special tokens, config ids."""
 
+    version: ClassVar[str] = "2"
+
     inputs: ClassVar = {"encoder": ("Encoder",), "tokenizer": ("Tokenizer",), "corpus": ("Corpus", "Pairs")}
     slots: ClassVar = {"vocab_init": "vocab-init"}
     output: ClassVar = "Encoder"

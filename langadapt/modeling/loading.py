@@ -129,9 +129,17 @@ def load_model(folder: Path, mlm_head: bool | None = None, options: Mapping[str,
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise ModelError(f"weights are missing: {shown}", where=str(folder), hint="Is this the checkpoint of another architecture?")
+    _mark_fresh(model, set(report["missing_keys"]))
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False  # a decoder that encodes reads no cache, and one would cost its memory
     return model  # type: ignore[no-any-return]
+
+
+def _mark_fresh(model: PreTrainedModel, missing: set[str]) -> None:
+    """Say on a head's weights that no checkpoint had them (``fresh``): they must train whatever else is frozen."""
+    for name, weight in model.named_parameters():
+        if name in missing:
+            weight.fresh = True  # type: ignore[attr-defined]
 
 
 HEAD_PREFIXES = ("cls.", "lm_head.", "head.", "decoder.", "vocab_", "predictions.", "generator_", "lm_predictions.", "pooler.")

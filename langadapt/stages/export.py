@@ -58,6 +58,7 @@ def _encoder(job: Job) -> tuple[dict[str, Any], int]:
         "prompt": loaded.settings.prompt,
         "normalizer": {**slot_of(normalizer), "version": normalizer.version} if normalizer is not None else None,
         "pooler": loaded.settings.pooler,
+        "vocabulary": {"method": loaded.origins.method, "counts": loaded.origins.counts()} if loaded.origins is not None else None,
     }
     return facts, module.width
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from langadapt.artifacts import dataset
 from langadapt.artifacts import encoder as encoders
-from langadapt.artifacts.files import write_json
+from langadapt.artifacts.vocabulary import Origins
 from langadapt.modeling.loading import load_tokenizer
 from langadapt.modeling.surgery import apply_mixture, unigram_log_probabilities, vocab_of
 from langadapt.stages.job import Job
-
-PROVENANCE = "vocabulary.json"
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -28,13 +25,14 @@ def run(job: Job) -> dict[str, Any]:
 
     old = vocab_of(loaded.tokenizer, loaded.model)
     new = vocab_of(tokenizer)
-    mixture = job.slot("vocab_init").mixture(old, new, texts() if table else None, job.ctx)
+    method = job.slot("vocab_init")
+    mixture = method.mixture(old, new, texts() if table else None, job.ctx)
     frequencies = unigram_log_probabilities(tokenizer, texts()) if table else None
     apply_mixture(loaded.model, mixture, loaded.tokenizer, tokenizer, frequencies)
     loaded.tokenizer = tokenizer
+    loaded.origins = Origins.of(mixture, old.tokens, method.name)
     encoders.save(loaded, job.folder)
-    counts = dict(Counter(mixture.provenance).most_common())
-    write_json(job.folder / PROVENANCE, {"counts": counts, "tokens": mixture.provenance})
+    counts = loaded.origins.counts()
     shown = ", ".join(f"{count:,} {origin}" for origin, count in counts.items())
     parameters = sum(p.numel() for p in loaded.model.parameters())
     job.ctx.log.info(f"{len(old.tokens):,} → {len(new.tokens):,} tokens: {shown}; {parameters / 1e6:.1f} M weights")

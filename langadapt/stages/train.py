@@ -14,12 +14,13 @@ from langadapt.artifacts import dataset
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.artifacts.files import write_json
-from langadapt.errors import DataError
+from langadapt.errors import DataError, ModelError
 from langadapt.inference.encoder import Encoder
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.stages.job import Job, slot_of
 from langadapt.stages.light import Light
 from langadapt.training.loop import Settings, Validation, train
+from langadapt.training.rows import train_rows
 from langadapt.training.tokenized import TokenizedRows, steps_per_epoch
 
 HISTORY = "training.json"
@@ -41,6 +42,14 @@ def run(job: Job) -> dict[str, Any]:
         light.attach(encoder, rows)
     else:
         adaptation.attach(loaded.model)
+        if getattr(adaptation, "new_rows", False):
+            if loaded.origins is None:
+                raise ModelError(
+                    "the encoder's vocabulary is its own: it has no new rows to train",
+                    where=job.planned.where,
+                    hint="Put this stage after an init-vocab stage.",
+                )
+            train_rows(loaded.model, loaded.origins.fresh())
     if stage.gradient_checkpointing:
         loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     held: TokenizedRows | None = None

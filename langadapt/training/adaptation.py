@@ -29,22 +29,32 @@ class Freeze(Component):
     """A part of the weights trains, the rest stays as it was.
 
     ``train: embeddings`` trains the input embeddings alone (and the output rows tied to them): the first stage after a
-    vocabulary was replaced.  ``train: body`` trains all but the input embeddings.  ``train: top`` trains the top
-    `layers` layers and the head.
+    vocabulary was replaced.  ``train: new-rows`` trains the rows of new tokens alone, in input and output, and their biases; rows
+    that were copied stay bit for bit.  With both, a masked-LM head that the checkpoint lacked trains along.  ``train: body`` trains
+    all but the input embeddings.  ``train: top`` trains the top `layers` layers and the head.
     """
 
     kind: ClassVar[str] = "adaptation"
     name: ClassVar[str] = "freeze"
+    version: ClassVar[str] = "2"
     mergeable: ClassVar[bool] = True
 
-    train: Literal["embeddings", "body", "top"] = "top"
+    train: Literal["embeddings", "new-rows", "body", "top"] = "top"
     layers: Annotated[int, Field(ge=1)] = 2
+
+    @property
+    def new_rows(self) -> bool:
+        """Whether the stage is to train the encoder's new rows alone: only it knows which they are."""
+        return self.train == "new-rows"
 
     def attach(self, model: PreTrainedModel) -> None:
         embeddings = model.get_input_embeddings()
-        if self.train == "embeddings":
+        if self.train in ("embeddings", "new-rows"):
             model.requires_grad_(False)
             embeddings.requires_grad_(True)
+            for weight in model.parameters():
+                if getattr(weight, "fresh", False):  # a head that no checkpoint had is noise until it trains
+                    weight.requires_grad_(True)
         elif self.train == "body":
             model.requires_grad_(True)
             embeddings.requires_grad_(False)

@@ -31,7 +31,7 @@ class AdamW(Component):
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable weights in two groups: no decay on biases and norms.
+    """Trainable weights in two groups: no decay on biases, norms and tensors of which some rows must stay (``decays = False``).
 
     Raises:
         StageFailed: nothing is trainable.
@@ -40,7 +40,7 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     plain: list[nn.Parameter] = []
     for parameter in module.parameters():
         if parameter.requires_grad:
-            (decayed if parameter.ndim >= 2 else plain).append(parameter)
+            (decayed if parameter.ndim >= 2 and getattr(parameter, "decays", True) else plain).append(parameter)
     if not decayed and not plain:
         raise StageFailed("no weight is trainable", hint="Check the stage's 'adaptation'.")
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]

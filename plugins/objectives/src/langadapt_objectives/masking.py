@@ -58,7 +58,8 @@ def span(free: np.ndarray, words: np.ndarray, rate: float, rng: np.random.Genera
     hidden = np.repeat(np.tile([False, True], len(lengths)), np.column_stack([gaps, lengths]).reshape(-1))
     # A start somewhere inside makes every word equally likely, the first of the batch too.
     start = int(rng.integers(0, 50))
-    return free[hidden[start : start + count][number]]
+    found: np.ndarray = free[hidden[start : start + count][number]]
+    return found
 
 
 def _numbered(words: np.ndarray) -> np.ndarray:

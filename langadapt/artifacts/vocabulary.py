@@ -1,0 +1,68 @@
+"""``token_origins.json``: where every row of a moved vocabulary came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from langadapt.artifacts.files import read_json, write_json
+from langadapt.modeling.vocab import Mixture
+
+FILE = "token_origins.json"
+COPIED = "copied"
+KEPT = 8
+"""Sources kept per token, the heaviest."""
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where the rows of a vocabulary came from.
+
+    Args:
+        words: one word a token, (V,): ``copied``, ``mean of pieces``, ``random``, …
+        sources: per token up to eight (old piece, weight), the heaviest first; empty for a row that is no mixture.
+        method: registry name of the vocab-init.
+    """
+
+    words: list[str]
+    sources: list[list[tuple[str, float]]]
+    method: str = ""
+
+    @classmethod
+    def of(cls, mixture: Mixture, old: list[str], method: str) -> Origins:
+        """What a mixture says, in words: `old` are the old pieces, (V_old,)."""
+        weights = mixture.weights
+        sources: list[list[tuple[str, float]]] = []
+        for i, (low, high) in enumerate(zip(weights.indptr[:-1], weights.indptr[1:], strict=True)):
+            if i in mixture.rows:
+                sources.append([])
+                continue
+            values = weights.data[low:high]
+            heaviest = np.argsort(-np.abs(values), kind="stable")[:KEPT]
+            sources.append([(old[weights.indices[low + k]], round(float(values[k]), 4)) for k in heaviest])
+        return cls(mixture.provenance, sources, method)
+
+    def fresh(self) -> np.ndarray:
+        """Ids of the tokens that are no copies, (n,)."""
+        return np.flatnonzero(np.array([word != COPIED for word in self.words], dtype=bool))
+
+    def counts(self) -> dict[str, int]:
+        """Tokens by origin, most frequent first."""
+        return dict(Counter(self.words).most_common())
+
+
+def save(origins: Origins, folder: Path) -> None:
+    """Write the file."""
+    write_json(folder / FILE, {"counts": origins.counts(), **dataclasses.asdict(origins)})
+
+
+def load(folder: Path) -> Origins | None:
+    """The origins in a folder; None where its vocabulary was never moved."""
+    if not (folder / FILE).is_file():
+        return None
+    found = read_json(folder / FILE)
+    return Origins(found["words"], [[(piece, weight) for piece, weight in row] for row in found["sources"]], found["method"])

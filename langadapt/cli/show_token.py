@@ -1,0 +1,65 @@
+"""``langadapt show-token``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from langadapt.artifacts.vocabulary import Origins
+
+
+@click.command("show-token")
+@click.argument("encoder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("tokens", nargs=-1, required=True, metavar="TOKEN…")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def command(encoder: Path, tokens: tuple[str, ...], as_json: bool) -> None:
+    """Say where the rows of tokens came from, in a release or an artifact ENCODER.
+
+    A TOKEN is a piece as the vocabulary writes it (▁kata, ##nya), or a text, whose pieces are shown.
+
+    \b
+    langadapt show-token runs/id-twitter-domain-vocab-mlm/release gue banget
+    """
+    from langadapt.artifacts import vocabulary
+    from langadapt.errors import ModelError
+    from langadapt.modeling.loading import load_tokenizer
+
+    origins = vocabulary.load(encoder)
+    if origins is None:
+        raise ModelError(
+            "its vocabulary was never moved: every row is the base's own",
+            where=str(encoder),
+            hint="Name a release whose recipe has an init-vocab stage.",
+        )
+    tokenizer = load_tokenizer(encoder)
+    found = {token: [_facts(i, tokenizer, origins) for i in _ids(token, tokenizer)] for token in tokens}
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    for token, rows in found.items():
+        click.secho(token, bold=True)
+        for row in rows:
+            sources = " + ".join(f"{weight:g} × {piece}" for piece, weight in row["sources"])
+            click.echo(f"  {row['id']:>7,}  {row['token']}  {row['origin']}{': ' + sources if sources else ''}")
+
+
+def _ids(token: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """The id of a piece, or the ids of a text's pieces."""
+    known = tokenizer.get_vocab().get(token)
+    return [known] if known is not None else list(tokenizer.encode(token, add_special_tokens=False))
+
+
+def _facts(index: int, tokenizer: PreTrainedTokenizerFast, origins: Origins) -> dict[str, Any]:
+    return {
+        "token": tokenizer.convert_ids_to_tokens(index),
+        "id": index,
+        "origin": origins.words[index],
+        "method": origins.method,
+        "sources": origins.sources[index],
+    }
