@@ -59,7 +59,7 @@ def command(
     lines = [text for _, text in tables.lines(texts)] if texts else _stdin(sys.stdin.buffer)
     if not lines:
         raise DataError("there is no text", where=str(texts or "standard input"))
-    added = dict(_named(item) for item in adapters)
+    added = _added(adapters)
     _check_choice(len(added), per_line, use, route)
     names: list[str | None] | str | None = use or (next(iter(added)) if len(added) == 1 else None)
     if per_line:
@@ -88,11 +88,17 @@ def command(
     click.echo(f"{len(vectors):,} vectors of {vectors.shape[1]} dimensions in {output}", err=True)
 
 
-def _named(text: str) -> tuple[str, str]:
-    name, equals, path = text.partition("=")
-    if not equals or not name or not path:
-        raise click.BadParameter(f"{text} is not NAME=PATH", param_hint="--adapter")
-    return name, path
+def _added(items: tuple[str, ...]) -> dict[str, str]:
+    """Paths by name."""
+    found: dict[str, str] = {}
+    for item in items:
+        name, equals, path = item.partition("=")
+        if not equals or not name or not path:
+            raise click.BadParameter(f"{item} is not NAME=PATH", param_hint="--adapter")
+        if name in found:
+            raise click.BadParameter(f"two adapters are called {name}", param_hint="--adapter")
+        found[name] = path
+    return found
 
 
 def _check_choice(added: int, per_line: bool, use: str | None, route: bool) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SourceName = Literal["starter", "hub", "path"]
 
-Format = Literal["encoder", "text", "nli", "paraphrase", "sts", "retrieval", "vectors", "dictionary"]
+Format = Literal["encoder", "text", "nli", "paraphrase", "sts", "retrieval", "vectors", "dictionary", "parallel"]
 
 
 class _Strict(BaseModel):

@@ -33,7 +33,7 @@ def vocab_of(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel | None =
     rows = None
     if model is not None:
         rows = model.get_input_embeddings().weight.detach().float().numpy()[:size]
-    return Vocab(tokens, tokenizer, {role: i for role, i in special.items() if i is not None}, rows)
+    return Vocab(tokens, tokenizer, {role: i for role, i in special.items() if i is not None}, rows, model)
 
 
 def unigram_log_probabilities(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from scipy.sparse import csr_array
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,14 @@ class Vocab:
         tokenizer: the tokenizer itself, to segment text with.
         special: ids of the special tokens by role (``pad``, ``unk``, ``mask``, …).
         rows: input embeddings, (V, d) float32, or None for a vocabulary that has none yet.
+        model: the encoder whose rows these are, for methods that run it; they leave its weights as they are.
     """
 
     tokens: list[str]
     tokenizer: PreTrainedTokenizerFast
     special: dict[str, int]
     rows: np.ndarray | None = None
+    model: PreTrainedModel | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Bilingual dictionaries: two columns of words."""
+"""Bilingual dictionaries and parallel sentences: two columns of text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def read_dictionary(resource: Resource, ctx: Context) -> list[tuple[str, str]]:
     Raises:
         DataError: the columns cannot be told, or no pair of single words is there.
     """
-    found = dict.fromkeys(pair for path in fetch(resource, ctx) for pair in _pairs(resource, tables.rows(path)))
+    pairs = ((a.lower(), b.lower()) for a, b in read_pairs(resource, ctx))
+    found = dict.fromkeys(pair for pair in pairs if not {" ", "\t"} & set("".join(pair)))
     if not found:
         raise DataError(
             "there is no pair of single words",
@@ -27,6 +28,24 @@ def read_dictionary(resource: Resource, ctx: Context) -> list[tuple[str, str]]:
             hint="A dictionary has a word in each of two columns.",
         )
     return list(found)
+
+
+def read_parallel(resource: Resource, ctx: Context) -> list[tuple[str, str]]:
+    """(sentence of the old language, sentence of the new one) in the file's order; columns as in a dictionary.
+
+    Raises:
+        DataError: the columns cannot be told, or there is no pair.
+    """
+    found = list(read_pairs(resource, ctx))
+    if not found:
+        raise DataError("there is no pair of sentences", where=", ".join(map(str, fetch(resource, ctx))))
+    return found
+
+
+def read_pairs(resource: Resource, ctx: Context) -> Iterator[tuple[str, str]]:
+    """Rows with text on both sides."""
+    for path in fetch(resource, ctx):
+        yield from _pairs(resource, tables.rows(path))
 
 
 def _pairs(resource: Resource, rows: Iterator[tuple[str, dict[str, object]]]) -> Iterator[tuple[str, str]]:
@@ -40,6 +59,6 @@ def _pairs(resource: Resource, rows: Iterator[tuple[str, dict[str, object]]]) ->
                     hint="Map them in the manifest: columns: {source: NAME, target: NAME}.",
                 )
             names = list(row)
-        source, target = (str(row[name]).strip().lower() for name in names)
-        if source and target and not {" ", "\t"} & set(source + target):
+        source, target = (str(row[name]).strip() for name in names)
+        if source and target:
             yield source, target

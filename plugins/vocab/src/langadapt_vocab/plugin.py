@@ -22,6 +22,13 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef(
             "vocab-init", "matching", "langadapt_vocab.matching:Matching", "a related language's pieces, by dictionary and spelling"
         ),
+        ComponentRef(
+            "vocab-init",
+            "alignment",
+            "langadapt_vocab.alignment:Alignment",
+            "old pieces that parallel sentences align (trans-tokenisation)",
+        ),
+        ComponentRef("vocab-init", "distil", "langadapt_vocab.distil:Distil", "rows fitted to the states under the old segmentation"),
         ComponentRef("vocab-init", "mean-subword", "langadapt_vocab.subword:MeanSubword", "mean of the old pieces of a new token"),
         ComponentRef("vocab-init", "overlap", "langadapt_vocab.simple:Overlap", "copy shared tokens, mean of all for the rest"),
     ]
