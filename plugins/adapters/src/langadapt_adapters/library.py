@@ -15,12 +15,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langadapt.errors import ModelError
 from langadapt_adapters.folders import BOTTLENECK, PREFIX, WEIGHTS, check_adapter
+
+for _name in ("adapters.model_mixin", "bitsandbytes"):  # 'none are activated' while one is added; kernels nobody asked for
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 if TYPE_CHECKING:
     from adapters import AdapterModelInterface
