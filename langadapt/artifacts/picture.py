@@ -46,6 +46,35 @@ def _bar(score: dict[str, Any], x: int, y: int, size: int, width: int, colour: s
     return parts
 
 
+def token_bars(cuts: dict[str, dict[str, Any]]) -> str:
+    """One group of bars a measure, one bar a vocabulary, each measure on its own scale."""
+    measures = (
+        ("fertility", "tokens a word", "{:.2f}"),
+        ("continued", "words in several tokens", "{:.0%}"),
+        ("unknown", "unknown tokens", "{:.2%}"),
+        ("tokens", "tokens a text", "{:.1f}"),
+        ("vocabulary", "vocabulary", "{:,}"),
+        ("used", "rows in use", "{:.0%}"),
+    )
+    bar, gap, label, width = 16, 14, 190, 380
+    parts: list[str] = []
+    y = 14
+    for key, title, form in measures:
+        parts.append(f"<text x='8' y='{y + bar * len(cuts) / 2 + 4:.0f}' {_STYLE}>{escape(title)}</text>")
+        top = max(cut[key] for cut in cuts.values()) or 1
+        for i, cut in enumerate(cuts.values()):
+            length = cut[key] / top * width
+            parts.append(
+                f"<rect x='{label}' y='{y + i * bar}' width='{length:.1f}' height='{bar - 3}' fill='{COLOURS[i % len(COLOURS)]}'/>"
+            )
+            parts.append(f"<text x='{label + length + 6:.0f}' y='{y + i * bar + bar - 5}' {_STYLE}>{form.format(cut[key])}</text>")
+        y += bar * len(cuts) + gap
+    for i, name in enumerate(cuts):
+        parts.append(f"<rect x='{label}' y='{y + 20 * i}' width='12' height='12' fill='{COLOURS[i % len(COLOURS)]}'/>")
+        parts.append(f"<text x='{label + 18}' y='{y + 20 * i + 11}' {_STYLE}>{escape(name)}</text>")
+    return _page(label + width + 90, y + 20 * len(cuts) + 8, parts)
+
+
 def loss_curves(curves: dict[str, list[tuple[float, float]]], x_label: str = "step", y_label: str = "loss") -> str:
     """Lines over steps; every curve is a list of (x, y)."""
     width, height, left, bottom = 640, 320, 56, 44

@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "Show one of them whole: facts, stages, options.",
     "plugins": "List plugins, what they bring, and which are broken.",
     "check": "Check manifests and plugins without building.",
+    "tokens": "Measure a vocabulary on a language's text, and advise.",
     "show-token": "Say where the row of a token came from.",
     "embed": "Turn texts into vectors.",
     "evaluate": "Score encoders on a task.",

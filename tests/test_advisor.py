@@ -1,0 +1,79 @@
+"""``langadapt tokens`` on real text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from langadapt.advisor import ENOUGH, Cut, recommend
+from tests.test_vocabulary_recipes import head
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_indonesian_tweets(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
+    tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 1500)
+    arguments = ["tokens", "--lang", "id", "--base", tiny, "--corpus", tweets, "--budget", 300, "--vocab-size", 2000]
+    done = run(*arguments, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    advice = json.loads(done.stdout)
+    cuts = advice["cuts"]
+    base = AutoTokenizer.from_pretrained(tiny)
+    assert cuts["keep"]["vocabulary"] == len(base)
+    assert cuts["extend"]["vocabulary"] == len(base) + 300
+    assert cuts["extend"]["tokens"] < cuts["keep"]["tokens"]
+    assert cuts["extend"]["compute"] == pytest.approx(cuts["extend"]["tokens"] / cuts["keep"]["tokens"])
+    by_hand(cuts["keep"], base, tweets, advice["texts"])
+    assert (advice["choice"], len(advice["reasons"]) > 0) == ("extend", True)
+    assert json.loads((tmp_path / "out" / "tokens.json").read_text()) == advice
+    shown = run(*arguments, "--out", tmp_path / "out")
+    assert f"Advice: {advice['choice']}" in shown.stdout
+    picture = (tmp_path / "out" / "tokens.svg").read_text()
+    assert all(name in picture for name in cuts)
+
+
+def by_hand(keep: dict[str, Any], base: Any, tweets: Path, texts: int) -> None:
+    """Fertility and unknown share of the base, counted word by word; near-duplicates may have gone, so only nearly equal."""
+    held = tweets.read_text(encoding="utf-8").splitlines()[::10]
+    words = [word for line in held for word in line.split()]
+    pieces = [base.tokenize(word) for word in words]
+    assert texts == pytest.approx(len(held), abs=5)
+    assert keep["fertility"] == pytest.approx(sum(map(len, pieces)) / len(words), rel=0.05)
+    assert keep["continued"] == pytest.approx(sum(len(p) > 1 for p in pieces) / len(words), abs=0.03)
+    assert 0 < keep["used"] < 1
+
+
+def test_too_little_text(run: Run, tiny: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few.txt"
+    few.write_text("satu\ndua\ntiga\n", encoding="utf-8")
+    done = run("tokens", "--lang", "id", "--base", tiny, "--corpus", few, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "3 texts are too few" in done.stderr
+    assert not (tmp_path / "out" / "tokens.json").exists()
+
+
+KEEP = Cut(100_000, 0.1, 1.6, 0.4, 0.001, 1.7, 1.0, 30, 60, 1.0, 150)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "words", "choice"),
+    [
+        ({"replace": replace(KEEP, compute=0.97, vocabulary=16_000)}, ENOUGH, "keep"),
+        ({"prune": replace(KEEP, vocabulary=10_000, embedding_mb=15)}, ENOUGH, "prune"),
+        ({"extend": replace(KEEP, compute=0.9), "prune": replace(KEEP, vocabulary=10_000)}, ENOUGH, "extend"),
+        ({"replace": replace(KEEP, compute=0.6), "extend": replace(KEEP, compute=0.9)}, ENOUGH, "replace"),
+        ({"replace": replace(KEEP, compute=0.6), "extend": replace(KEEP, compute=0.9)}, ENOUGH - 1, "extend"),
+        ({"keep": replace(KEEP, unknown=0.2), "replace": replace(KEEP, unknown=0.001)}, 1000, "replace"),
+    ],
+)
+def test_what_is_recommended(cuts: dict[str, Cut], words: int, choice: str) -> None:
+    found, reasons = recommend({"keep": KEEP, **cuts}, words)
+    assert found == choice
+    assert ("a million" in " ".join(reasons)) == (words < ENOUGH)
