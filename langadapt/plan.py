@@ -279,6 +279,13 @@ def _check_light(
             hint="Train with a light adaptation (bottleneck, lora …), or export 'sentence-transformers'.",
         )
     whole = stage.do != "export" or len(alone) < len(slots["exporters"])
+    if alone and whole:
+        others = ", ".join(f"'{exporter.name}'" for exporter in slots["exporters"] if exporter.name not in alone)
+        raise PlanError(
+            f"the exporter '{alone[0]}' writes an adapter alone, and {others} whole weights",
+            where=item.where("exporters"),
+            hint="Release one of them, or each in an export stage of its own.",
+        )
     if before is not None and whole and not before.mergeable:
         raise PlanError(
             f"stage '{item.name}' needs the whole weights of '{carriers[0].name}', and '{before.name}' cannot be merged into its base",

@@ -189,6 +189,8 @@ class AdapterBank:
             self._release(entry)
 
     def _new_name(self, name: str) -> None:
+        if not name:
+            raise ModelError("an adapter needs a name", hint="The empty name stands for the base alone.")
         if name in self._entries or name in self._compositions:
             raise ModelError(f"there is an adapter '{name}' already", hint="Remove it first, or choose another name.")
 

@@ -117,7 +117,7 @@ class Encoder:
             max_adapters: adapters kept in memory; the least recently used ones leave first.
 
         Raises:
-            ModelError: no such folder, pickled or damaged weights, no tokenizer, a quantisation this machine cannot do.
+            ModelError: no such folder, pickled or damaged weights, no tokenizer, a device or quantisation this machine has not.
             DataError: the Hub cannot be reached or has no such repository.
         """
         folder = _local(source)
@@ -125,6 +125,8 @@ class Encoder:
             options = {"device": device, "precision": precision, "registry": registry, "normalizer": normalizer}
             return cls._with_adapter(folder, quantization, max_adapters=max_adapters, **options)
         device = device or best_device()
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ModelError("there is no CUDA device here", hint="Choose --device cpu, or name none for the best there is.")
         quantized = quantization_options(quantization, device) if quantization else None
         loaded = encoders.load(folder, mlm_head=False, options=quantized)
         if pooler is not None:

@@ -41,6 +41,8 @@ class Stage(BaseModel):
 class Load(Stage):
     """Bring a checkpoint in: from the Hub, a path or a package, or take over an earlier stage's encoder."""
 
+    version: ClassVar[str] = "2"
+
     inputs: ClassVar = {"encoder": ("Encoder",)}
     slots: ClassVar = {"pooler": "pooler"}
     output: ClassVar = "Encoder"
@@ -50,6 +52,10 @@ class Load(Stage):
     pooler: Slot | None = None
     max_length: Annotated[int, Field(ge=8, le=8192)] = 128
     """Tokens per text, special ones included; longer texts are truncated and counted."""
+    layers: Annotated[int, Field(ge=1)] | None = None
+    """Keep so many layers, evenly spaced from the first to the last."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """``random`` keeps the architecture and starts from scratch, with a masked-LM head."""
 
 
 class Collect(Stage):

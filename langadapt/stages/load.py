@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.artifacts.fetch import fetch
 from langadapt.errors import ModelError
+from langadapt.modeling.layers import keep_layers, random_weights
 from langadapt.stages.job import Job, slot_of
 
 
@@ -15,6 +17,8 @@ def run(job: Job) -> dict[str, Any]:
     source = job.stage.source
     folder = job.need("encoder") if source is None else _folder(job)
     loaded = job.encoder("encoder") if source is None else encoders.load(folder)
+    if job.stage.layers is not None or job.stage.weights == "random":
+        loaded = _reshaped(loaded, folder, job)
     settings = loaded.settings
     if job.slot("pooler") is not None:
         settings = settings.with_(pooler=slot_of(job.slot("pooler")))
@@ -37,6 +41,20 @@ def run(job: Job) -> dict[str, Any]:
     parameters = sum(p.numel() for p in loaded.model.parameters())
     job.ctx.log.info(f"{loaded.model.config.model_type}, {parameters / 1e6:.1f} M weights, {len(loaded.tokenizer):,} tokens")
     return {"type": "Encoder", "parameters": parameters}
+
+
+def _reshaped(loaded: LoadedEncoder, folder: Path, job: Job) -> LoadedEncoder:
+    """The encoder with fewer layers, or with weights of its own."""
+    stage, before = job.stage, loaded.model.config.num_hidden_layers
+    if stage.weights == "random":
+        fresh = encoders.load(folder, mlm_head=True).model
+        fresh.config.num_hidden_layers = stage.layers or before
+        loaded.model = random_weights(fresh, job.ctx.seed_for("weights"))
+        job.ctx.log.info(f"{stage.layers or before} layers, random weights")
+    else:
+        kept = keep_layers(loaded.model, stage.layers)
+        job.ctx.log.info(f"layers kept: {', '.join(str(i + 1) for i in kept)} of {before}")
+    return loaded
 
 
 def _folder(job: Job) -> Path:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from langadapt.errors import ModelError
+from langadapt.modeling.layers import layer_stack
 from langadapt.registry.component import Component
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import PreTrainedModel
 
 
@@ -66,18 +66,3 @@ class Freeze(Component):
             model.base_model.requires_grad_(False)
             for layer in stack[len(stack) - self.layers :]:
                 layer.requires_grad_(True)
-
-
-def layer_stack(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of transformer layers of a body.
-
-    Raises:
-        ModelError: the architecture keeps its layers where we do not look.
-    """
-    from torch.nn import ModuleList
-
-    count = model.config.num_hidden_layers
-    stacks = [module for module in model.base_model.modules() if isinstance(module, ModuleList) and len(module) == count]
-    if not stacks:
-        raise ModelError(f"freeze: the layers of '{model.config.model_type}' cannot be told apart")
-    return stacks[0]

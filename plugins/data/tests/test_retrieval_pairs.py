@@ -120,7 +120,11 @@ def test_a_passage_that_two_questions_share(tmp_path: Path) -> None:
         ("a.tsv", "query\ttext\na\tb\n", "a.tsv:2: no column 'positive' (columns: query, text)"),
         ("a.csv", 'question,answer\n"a\nb",c\n"d",\n', "a.csv:4: column 'answer' is empty or not text"),
         ("a.jsonl", '{"question": "a", "answer": "b"}\n["a", "b"]\n', "a.jsonl:2: not a JSON object"),
-        ("a.jsonl", '{"question": "a", "answer": "b"}\n{"question": "a", "answer": 5}\n', "a.jsonl:2: column 'answer' is empty or not text"),
+        (
+            "a.jsonl",
+            '{"question": "a", "answer": "b"}\n{"question": "a", "answer": 5}\n',
+            "a.jsonl:2: column 'answer' is empty or not text",
+        ),
         ("a.jsonl", '{"question": "a", "answer": "b"}\n{"question": "a"\n', "a.jsonl:2: not JSON"),
         ("a.tsv", b"query\tdocument\na\tcaf\xe9\n", "a.tsv:2: byte 0xe9 at column 6 is not valid UTF-8"),
         ("a.tsv", "query\tdocument\n", "there is no query with a passage"),

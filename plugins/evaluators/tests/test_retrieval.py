@@ -110,9 +110,7 @@ def test_equal_vectors_earn_nothing(plane: Plane, tmp_path: Path) -> None:
 
 def test_k_larger_than_what_is_relevant_and_smaller(plane: Plane, tmp_path: Path) -> None:
     """Recall counts against what k allows."""
-    folder = beir(
-        tmp_path / "set", CORPUS, {"q": "a5", "r": "a170"}, [("q", "p0", 1), ("q", "p20", 1), ("q", "p180", 1), ("r", "p180", 1)]
-    )
+    folder = beir(tmp_path / "set", CORPUS, {"q": "a5", "r": "a170"}, [("q", "p0", 1), ("q", "p20", 1), ("q", "p180", 1), ("r", "p180", 1)])
     encoder = plane(ANGLES)
     two, ten = (values(Retrieval(data=resource(folder), k=k).evaluate(encoder, Context())) for k in (2, 10))
     assert (two["recall@2"], ten["recall@10"]) == (100, 100)
