@@ -34,7 +34,9 @@ def held_out(passage: str, share: float) -> bool:
 
 
 def load(data: Resource, paths: list[Path]) -> Retrieval:
-    """Read a BEIR folder (``corpus.jsonl``, ``queries.jsonl``, ``qrels.tsv``, gzipped or not) or tables with a question and a passage.
+    """Read a BEIR folder or tables with a question and a passage.
+
+    A BEIR folder has ``corpus.jsonl``, ``queries.jsonl`` and ``qrels.tsv`` (or a folder ``qrels/`` of such files), gzipped or not.
 
     Raises:
         DataError: a part of a BEIR set is missing, a judgement names an unknown id, a column is missing, nothing is there.
@@ -56,7 +58,8 @@ def _beir(named: dict[str, Path], paths: list[Path]) -> Retrieval:
             hint="A retrieval set is corpus.jsonl, queries.jsonl and qrels.tsv in one folder.",
         )
     found = Retrieval(dict(_texts(named["queries"])), dict(_texts(named["corpus"])))
-    for where, row in tables.rows(named["qrels"]):
+    judged = named["qrels"]
+    for where, row in (row for file in (sorted(judged.iterdir()) if judged.is_dir() else [judged]) for row in tables.rows(file)):
         query, passage = (tables.column(row, (name,), where) for name in ("query-id", "corpus-id"))
         grade = tables.number(row.get("score"), 0, 100, "score", where)
         for one, known, what in ((query, found.queries, "query"), (passage, found.passages, "passage")):

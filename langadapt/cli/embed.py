@@ -95,6 +95,8 @@ def _added(items: tuple[str, ...]) -> dict[str, str]:
         name, equals, path = item.partition("=")
         if not equals or not name or not path:
             raise click.BadParameter(f"{item} is not NAME=PATH", param_hint="--adapter")
+        if name == "-":
+            raise click.BadParameter("- stands for the base alone; name the adapter", param_hint="--adapter")
         if name in found:
             raise click.BadParameter(f"two adapters are called {name}", param_hint="--adapter")
         found[name] = path

@@ -60,6 +60,18 @@ def test_a_beir_folder_of_real_answers(medquad: Path) -> None:
     assert found == pairs(*sorted(medquad.iterdir())), "the files themselves are the folder"
 
 
+def test_judgements_in_files_of_their_own(medquad: Path, tmp_path: Path) -> None:
+    """BEIR's published layout has one file of judgements a split, in a folder."""
+    (tmp_path / "qrels").mkdir()
+    for name in ("queries.jsonl.gz", "corpus.jsonl.gz"):
+        (tmp_path / name).symlink_to(medquad / name)
+    with gzip.open(medquad / "qrels.tsv.gz", "rt", encoding="utf-8") as handle:
+        head, *lines = handle.read().splitlines()
+    for name, part in (("dev", lines[:100]), ("train", lines[100:])):
+        (tmp_path / "qrels" / f"{name}.tsv").write_text("\n".join([head, *part, ""]), encoding="utf-8")
+    assert sorted(pairs(tmp_path)) == sorted(pairs(medquad))
+
+
 def test_a_table_of_real_questions(teleqna: Path) -> None:
     """The question's explanation is its passage; the multiple-choice answer is not."""
     rows = jsonl(teleqna)

@@ -24,6 +24,8 @@ BODIES: dict[str, Callable[..., Any]] = {
     "xlmr": lambda **more: T.XLMRobertaModel(T.XLMRobertaConfig(**SIZES | more), add_pooling_layer=False),
     "electra": lambda **more: T.ElectraModel(T.ElectraConfig(**SIZES | {"embedding_size": 32} | more)),
     "deberta-v2": lambda **more: T.DebertaV2Model(T.DebertaV2Config(**SIZES | RELATIVE | more)),
+    "deberta": lambda **more: T.DebertaModel(T.DebertaConfig(**SIZES | RELATIVE | more)),
+    "mpnet": lambda **more: T.MPNetModel(T.MPNetConfig(**SIZES | {"max_position_embeddings": 64} | more), add_pooling_layer=False),
     "distilbert": lambda **more: T.DistilBertModel(T.DistilBertConfig(**DISTIL | more)),
     "albert": lambda **more: T.AlbertModel(T.AlbertConfig(**SIZES | {"embedding_size": 32} | more), add_pooling_layer=False),
     "modernbert": lambda **more: T.ModernBertModel(T.ModernBertConfig(**SIZES | SPECIAL | more)),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
 Trainable = Callable[[Any], dict[str, torch.Tensor]]
-FAMILIES = ["bert", "xlmr", "electra", "deberta-v2", "distilbert", "albert", "modernbert", "llama", "bloom", "gpt2"]
+FAMILIES = ["bert", "xlmr", "electra", "deberta", "mpnet", "deberta-v2", "distilbert", "albert", "modernbert", "llama", "bloom", "gpt2"]
 ADAPTATIONS: dict[str, Callable[[], Any]] = {
     "lora": lambda: Lora(r=3),
     "attention": lambda: Lora(r=2, targets="attention"),
@@ -161,7 +161,17 @@ def test_the_seed_alone_decides(lab: Lab, trainable: Trainable) -> None:
 
 # which layers ----------------------------------------------------------------------------------------------------------
 
-COUNTS = {"bert": (6, 12), "modernbert": (2, 8), "llama": (6, 14), "bloom": (2, 8), "gpt2": (2, 8), "distilbert": (6, 12), "albert": (3, 6)}
+COUNTS = {
+    "bert": (6, 12),
+    "mpnet": (6, 12),
+    "deberta": (2, 8),
+    "modernbert": (2, 8),
+    "llama": (6, 14),
+    "bloom": (2, 8),
+    "gpt2": (2, 8),
+    "distilbert": (6, 12),
+    "albert": (3, 6),
+}
 """Layers changed by ``attention`` and by ``all`` in two blocks (Albert's share one)."""
 
 

@@ -43,6 +43,8 @@ _LLAMA = Targets(("q_proj",), ("k_proj", "v_proj"), ("o_proj", "gate_proj", "up_
 
 TARGETS = {
     **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "xlm-roberta-xl", "roberta-prelayernorm"), _BERT),
+    "mpnet": Targets(("attn.q",), ("attn.k", "attn.v"), ("attn.o", "intermediate.dense", "output.dense"), ("output.dense",)),
+    "deberta": Targets(("in_proj",), (), ("attention.output.dense", "intermediate.dense", "output.dense"), ("output.dense",)),
     "deberta-v2": Targets(
         ("query_proj",),
         ("key_proj", "value_proj"),
