@@ -1,0 +1,305 @@
+"""What an initialisation of a new vocabulary buys: held-out MLM loss over steps, equal tokens a step, several seeds.
+
+    python benchmarks/vocab_init.py E5 --general indonli.txt --target id-tweets.txt --change extend --out id
+    python benchmarks/vocab_init.py E5 --general hi.txt --target mr.txt --change unigram --parallel hi-mr.tsv --out mr
+
+The base is made once: some layers of a multilingual encoder, its vocabulary pruned to both texts, and MLM on the *general* text, so
+that its head and body know the task.  Then the vocabulary changes to one made for the *target* text, by each method, and MLM goes on there.
+Beside them: keeping the vocabulary, pruning it to the target, and freezing the new rows.  OUT.json, OUT.svg and OUT.md are written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts.picture import loss_curves
+from langadapt.artifacts.tables import lines
+from langadapt.manifests.resource import Format, PathSource, Resource, Sources
+from langadapt.modeling.layers import keep_layers
+from langadapt.modeling.loading import load_tokenizer, save_tokenizer
+from langadapt.modeling.surgery import apply_mixture, unigram_log_probabilities, vocab_of
+from langadapt.plan import pin_paths
+from langadapt.registry.component import Context
+from langadapt.registry.plugins import load_plugins
+from langadapt.registry.registry import Registry
+from langadapt.training.loop import Settings, Validation, train
+from langadapt.training.tokenized import TokenizedRows, plain_backend
+
+METHODS = ["random", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching", "distil", "alignment", "wechsel"]
+BASELINES = ["keep", "prune", "frozen"]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts to train on and texts held out."""
+
+    train: list[str]
+    held: list[str]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("base", type=Path)
+    parser.add_argument("--general", type=Path, required=True)
+    parser.add_argument("--target", type=Path, required=True)
+    parser.add_argument("--change", choices=["extend", "unigram", "wordpiece"], required=True)
+    parser.add_argument("--size", type=int, help="entries added (extend, 2000) or of the new vocabulary (8000)")
+    parser.add_argument(
+        "--parallel", type=Path, help="sentences of the general and of the target language: alignment and wechsel need them"
+    )
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--warm", type=int, default=300, help="MLM steps on the general text")
+    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--tokens", type=int, default=1024, help="tokens a step")
+    parser.add_argument("--rate", type=float, default=5e-4, help="learning rate")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="*", default=[*METHODS, *BASELINES])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    registry = Registry(load_plugins())
+    general, target = read(options.general), read(options.target)
+    with tempfile.TemporaryDirectory() as work:
+        base = make_base(options, registry, general, target, Path(work) / "base")
+        new = Path(work) / "tokenizer"
+        new.mkdir()
+        slot = {
+            "use": options.change,
+            "budget" if options.change == "extend" else "vocab_size": options.size or (2000 if options.change == "extend" else 8000),
+        }
+        tokenizer: Any = registry.build("tokenizer", slot)
+        save_tokenizer(tokenizer.train(target.train, load_tokenizer(base), Context()), new)
+        slots = init_slots(options, general, Path(work))
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for method in options.methods:
+            if method not in slots:
+                print(f"{method}: needs --parallel, left out", flush=True)
+                continue
+            runs[method] = [one(method, slots[method], seed, base, new, registry, target, options) for seed in range(options.seeds)]
+            print(method, [round(run["losses"][-1][1], 3) for run in runs[method]], f"{runs[method][0]['seconds']:.0f} s", flush=True)
+            options.out.with_suffix(".json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+    write(runs, options)
+
+
+def read(path: Path) -> Texts:
+    """Every fortieth text is held out, at most 300."""
+    texts = [text for _, text in lines(path) if text.strip()]
+    held = texts[::40][:300]
+    return Texts([text for i, text in enumerate(texts) if i % 40 or i // 40 >= 300], held)
+
+
+def make_base(options: Any, registry: Registry, general: Texts, target: Texts, folder: Path) -> Path:
+    """The common start: fewer layers, pruned, MLM on the general text."""
+    torch.manual_seed(0)
+    loaded = encoders.load(options.base, mlm_head=True)
+    keep_layers(loaded.model, options.layers)
+    prune: Any = registry.build("tokenizer", {"use": "prune"})
+    swap(
+        loaded,
+        prune.train(general.train + target.train, loaded.tokenizer, Context()),
+        {"use": "overlap"},
+        general.train,
+        registry,
+        Context(),
+    )
+    history = fit(loaded, general, "full", options.warm, 0, registry, options)
+    print(
+        f"base: {len(loaded.tokenizer):,} tokens, held-out loss on the general text {history[0][1]:.3f} → {history[-1][1]:.3f}", flush=True
+    )
+    folder.mkdir()
+    encoders.save(loaded, folder)
+    return folder
+
+
+def swap(loaded: Any, tokenizer: Any, slot: dict[str, Any], texts: list[str], registry: Registry, ctx: Context) -> None:
+    """Move an encoder onto a tokenizer in place."""
+    method: Any = registry.build("vocab-init", slot)
+    mixture = method.mixture(vocab_of(loaded.tokenizer, loaded.model), vocab_of(tokenizer), texts, ctx)
+    apply_mixture(loaded.model, mixture, loaded.tokenizer, tokenizer, unigram_log_probabilities(tokenizer, texts))
+    loaded.tokenizer = tokenizer
+
+
+def init_slots(options: Any, general: Texts, work: Path) -> dict[str, dict[str, Any]]:
+    """The vocab-init of every method and baseline that can run."""
+    plain = ["random", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching"]
+    found: dict[str, dict[str, Any]] = {name: {"use": name} for name in plain}
+    found["distil"] = {"use": "distil", "steps": 60, "batch_size": 16}
+    found |= {"keep": {}, "prune": {"use": "overlap"}, "frozen": {"use": "mean-subword"}}
+    if options.parallel is not None:
+        found["alignment"] = {"use": "alignment", "parallel": resource(options.parallel, "parallel"), "max_sentences": 20_000}
+        induced = work / "dictionary.tsv"
+        induce(options.parallel, induced)
+        vectors = word_vectors(general.train, work / "vectors.vec")
+        found["wechsel"] = {"use": "wechsel", "dictionary": resource(induced, "dictionary"), "old_vectors": resource(vectors, "vectors")}
+    return found
+
+
+def resource(path: Path, form: Format) -> Resource:
+    found = Resource(name=form, format=form, sources=Sources(path=PathSource(paths=[str(path)])))
+    return found.model_copy(update={"pinned": pin_paths(found, (path.absolute(),), "benchmark")})
+
+
+def word_vectors(texts: list[str], target: Path) -> Path:
+    """fastText vectors of the general text, as a file."""
+    from langadapt_vocab.static import Sentences, train_space
+
+    space = train_space(Sentences(texts), 100, 5, 3, Context())
+    with target.open("w", encoding="utf-8") as handle:
+        handle.write(f"{len(space.words)} {space.vectors.shape[1]}\n")
+        handle.writelines(f"{word} {' '.join(f'{v:.5f}' for v in row)}\n" for word, row in zip(space.words, space.vectors, strict=True))
+    return target
+
+
+def induce(parallel: Path, target: Path) -> None:
+    """A dictionary of the words that parallel sentences align: one was not to be had for this pair."""
+    from langadapt_vocab.alignment import align
+
+    with parallel.open(encoding="utf-8") as handle:
+        rows = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))[1:20_001]
+    words: list[dict[str, int]] = [{}, {}]
+    sides = [[[words[k].setdefault(w, len(words[k])) for w in row[k].lower().split()] for row in rows] for k in (0, 1)]
+    fits = [i for i in range(len(rows)) if 0 < len(sides[0][i]) <= 40 and 0 < len(sides[1][i]) <= 40]
+    counts = align([sides[0][i] for i in fits], [sides[1][i] for i in fits], (len(words[0]), len(words[1])), 5)
+    names = [list(one) for one in words]
+    with target.open("w", encoding="utf-8") as handle:
+        handle.write("source\ttarget\n")
+        for i in range(counts.shape[0]):
+            low, high = counts.indptr[i], counts.indptr[i + 1]
+            values = counts.data[low:high]
+            if len(values) and values.max() >= 3 and values.max() > 0.5 * values.sum():
+                handle.write(f"{names[0][counts.indices[low + int(values.argmax())]]}\t{names[1][i]}\n")
+
+
+def one(
+    method: str, slot: dict[str, Any], seed: int, base: Path, new: Path, registry: Registry, target: Texts, options: Any
+) -> dict[str, Any]:
+    """Change the vocabulary by one method and train on the target text."""
+    began = time.perf_counter()
+    loaded = encoders.load(base, mlm_head=True)
+    ctx = Context(seed=seed)
+    if method == "prune":
+        pruner: Any = registry.build("tokenizer", {"use": "prune", "min_saving": 0.0})
+        swap(loaded, pruner.train(target.train, loaded.tokenizer, ctx), slot, target.train, registry, ctx)
+    elif method != "keep":
+        swap(loaded, load_tokenizer(new), slot, target.train, registry, ctx)
+    adaptation = {"use": "freeze", "train": "body"} if method == "frozen" else "full"
+    losses = fit(loaded, target, adaptation, options.steps, seed, registry, options)
+    characters = sum(map(len, target.held))
+    backend = plain_backend(loaded.tokenizer)
+    tokens = sum(len(item.ids) for item in backend.encode_batch_fast(target.held, add_special_tokens=False))
+    return {
+        "losses": losses,
+        "tokens a character": tokens / characters,
+        "vocabulary": len(loaded.tokenizer),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def fit(loaded: Any, texts: Texts, adaptation: Any, steps: int, seed: int, registry: Registry, options: Any) -> list[tuple[int, float]]:
+    """MLM for some steps; (step, held-out loss), step 0 first."""
+    objective: Any = registry.build("objective", "mlm")
+    rows, held = (TokenizedRows.of(Dataset.from_dict({"text": part}), loaded.tokenizer, 64, "split") for part in (texts.train, texts.held))
+    held = TokenizedRows(held.rows[:: max(1, len(held) // 256)])
+    batch = max(1, round(options.tokens / float(rows.lengths().mean())))
+    registry.build("adaptation", adaptation).attach(loaded.model)  # type: ignore[attr-defined]
+    encoder = loaded.module(registry.build("pooler", "mean")).to(options.device)
+    losses: list[tuple[int, float]] = []
+
+    def validate(module: Any) -> Validation:
+        losses.append((len(losses) * options.every, held_out_loss(module, objective, held, loaded.tokenizer)))
+        return Validation("held-out loss", losses[-1][1], False)
+
+    validate(encoder)
+    precision = "bf16" if torch.backends.cpu.get_cpu_capability() == "AVX512" or options.device != "cpu" else "fp32"
+    settings = Settings(steps, batch, options.rate, 0.01, max(1, steps // 10), 1.0, precision, options.tokens, options.every, "last")
+    work = Path(tempfile.mkdtemp())
+    schedule, optimizer = registry.build("schedule", "linear"), registry.build("optimizer", "adamw")
+    ctx = Context(seed=seed, workdir=work, device=options.device)
+    train(encoder, None, objective, rows, loaded.tokenizer, schedule, optimizer, settings, validate, ctx)
+    shutil.rmtree(work)
+    loaded.model.to("cpu")
+    return losses
+
+
+@torch.no_grad()
+def held_out_loss(encoder: Any, objective: Any, held: TokenizedRows, tokenizer: Any) -> float:
+    """Mean loss of a masked token; the same tokens are masked every time."""
+    training = encoder.training
+    encoder.eval()
+    rng = np.random.default_rng(7)
+    total = count = 0.0
+    for start in range(0, len(held), 64):
+        batch = objective.collate(held.rows[start : start + 64], tokenizer, rng)
+        total += float(objective.loss(encoder, None, batch, 0).total)
+        count += batch.count
+    encoder.train(training)
+    return total / count
+
+
+def steps_to(curve: list[tuple[int, float]], loss: float) -> float | None:
+    """Steps at which a curve first reaches a loss, interpolated; None if it does not."""
+    for (a, high), (b, low) in itertools.pairwise(curve):
+        if high <= loss:
+            return float(a)
+        if low <= loss:
+            return a + (b - a) * (high - loss) / (high - low)
+    return None
+
+
+def mean_curve(runs: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    return [(points[0][0], statistics.fmean(point[1] for point in points)) for points in zip(*(run["losses"] for run in runs), strict=True)]
+
+
+def interval(values: list[float]) -> str:
+    """Mean and 95 % t interval over seeds."""
+    from scipy.stats import t
+
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.3f}"
+    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
+
+
+def write(runs: dict[str, list[dict[str, Any]]], options: Any) -> None:
+    """The table and the picture."""
+    curves = {name: mean_curve(found) for name, found in runs.items()}
+    goal = curves["random"][-1][1] if "random" in curves else None
+    rows = [
+        "| method | vocabulary | loss at the start | loss at the end | nats a character | steps to random's end | random's steps over it |"
+    ]
+    rows.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, found in runs.items():
+        ends = [run["losses"][-1][1] for run in found]
+        starts = [run["losses"][0][1] for run in found]
+        characters = interval([end * run["tokens a character"] for end, run in zip(ends, found, strict=True)])
+        comparable = goal is not None and name not in ("keep", "prune")
+        reached = steps_to(curves[name], goal) if comparable and goal is not None else None
+        shown = f"{reached:.0f}" if reached is not None else ("–" if comparable else "other tokens")
+        ratio = f"{options.steps / reached:.1f}" if reached else ("at once" if reached == 0 else "–")
+        rows.append(f"| {name} | {found[0]['vocabulary']:,} | {interval(starts)} | {interval(ends)} | {characters} | {shown} | {ratio} |")
+    options.out.with_suffix(".md").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    options.out.with_suffix(".svg").write_text(loss_curves(curves, "step", "held-out loss"), encoding="utf-8")
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()
