@@ -33,8 +33,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     options: dict[str, Any] = {}
     if _warns_of_mistral(folder):
         options["fix_mistral_regex"] = False  # following that warning's advice would break the pre-tokenizer
+    from langadapt.modeling import tokenization_bidirectional as both
+
+    family: Any = both.BidirectionalWordPieceTokenizerFast if (folder / both.COUNTS).is_file() else AutoTokenizer
     try:
-        found = AutoTokenizer.from_pretrained(str(folder), use_fast=True, trust_remote_code=False, **options)
+        found = family.from_pretrained(str(folder), use_fast=True, trust_remote_code=False, **options)
     except Exception as error:
         raise ModelError(f"the tokenizer cannot be loaded: {_short(error)}", where=str(folder)) from error
     assert isinstance(found, PreTrainedTokenizerBase)
@@ -220,9 +223,20 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    _carry_code(tokenizer, folder, config)
     for key in ("is_local", "local_files_only", "name_or_path"):  # where it was loaded from is nobody's business
         config.pop(key, None)
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _carry_code(tokenizer: PreTrainedTokenizerFast, folder: Path, config: dict[str, Any]) -> None:
+    """Put the code of a tokenizer of ours beside its files, for loaders that may run it."""
+    from langadapt.modeling import tokenization_bidirectional as both
+
+    if isinstance(tokenizer, both.BidirectionalWordPieceTokenizerFast):
+        source = Path(both.__file__)
+        (folder / source.name).write_bytes(source.read_bytes())
+        config["auto_map"] = {"AutoTokenizer": [None, f"{source.stem}.{type(tokenizer).__name__}"]}
 
 
 class _quiet:

@@ -11,6 +11,10 @@ from langadapt import ComponentRef, hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("tokenizer", "wordpiece", "langadapt_tokenizers.trained:WordPiece", "WordPiece from scratch"),
+        ComponentRef(
+            "tokenizer", "bidirectional-wordpiece", "langadapt_tokenizers.bidirectional:BidirectionalWordPiece", "WordPiece from both ends"
+        ),
+        ComponentRef("tokenizer", "subcharacter", "langadapt_tokenizers.subcharacter:Subcharacter", "WordPiece over parts of characters"),
         ComponentRef("tokenizer", "bpe", "langadapt_tokenizers.trained:Bpe", "byte-pair encoding from scratch, over bytes or characters"),
         ComponentRef("tokenizer", "unigram", "langadapt_tokenizers.trained:Unigram", "Unigram language model from scratch"),
         ComponentRef(

@@ -39,7 +39,7 @@ class WordPiece(Component):
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        characters = _characters(texts, self.lowercase)
+        characters = _characters(self.spelt(text) for text in texts)
         ctx.log.info(f"training WordPiece ({len(characters)} characters)")
         # The trainer numbers ##-pieces in the order of a randomly seeded hash map, and ties between merges go by number: two runs
         # would differ.  Given up front in a fixed order, as special tokens of a throwaway tokenizer, they do not.
@@ -66,10 +66,17 @@ class WordPiece(Component):
 
     def _empty(self, model: models.WordPiece) -> Tokenizer:
         tokenizer = Tokenizer(model)
-        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if self.lowercase else [])]
-        tokenizer.normalizer = normalizers.Sequence(steps)
+        tokenizer.normalizer = self.rules()
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         return tokenizer
+
+    def rules(self) -> normalizers.Normalizer:
+        """How text is spelt before it is cut."""
+        return normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if self.lowercase else [])])
+
+    def spelt(self, text: str) -> str:
+        """The same rules in Python, to collect the alphabet."""
+        return unicodedata.normalize("NFC", text.lower() if self.lowercase else text)
 
 
 def trainer_tokens(tokenizer: Tokenizer) -> list[str]:
@@ -78,11 +85,11 @@ def trainer_tokens(tokenizer: Tokenizer) -> list[str]:
     return [added[i].content for i in sorted(added)]
 
 
-def _characters(texts: Iterable[str], lowercase: bool) -> list[str]:
-    """Every character of the corpus that can be part of a token, sorted."""
+def _characters(texts: Iterable[str]) -> list[str]:
+    """Every character of the texts that can be part of a token, sorted."""
     found: set[str] = set()
     for text in texts:
-        found.update(unicodedata.normalize("NFC", text.lower() if lowercase else text))
+        found.update(text)
     kept = sorted(c for c in found if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cs", "Cn"))
     if not kept:
         raise DataError("the corpus is empty: there is nothing to train a tokenizer on")
@@ -112,10 +119,9 @@ class Bpe(Component):
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet()) if self.byte_level else ["▁", *_characters(texts, self.lowercase)]
+        characters = _characters(unicodedata.normalize("NFC", text.lower() if self.lowercase else text) for text in texts)
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet()) if self.byte_level else ["▁", *characters]
         ctx.log.info(f"training BPE over {'bytes' if self.byte_level else f'{len(alphabet) - 1} characters'}")
-        if self.byte_level:
-            _characters(texts, self.lowercase)  # an empty corpus has none
         if self.vocab_size < len(alphabet) + len(special):
             raise DataError(
                 f"a vocabulary of {self.vocab_size} cannot hold the corpus's {len(alphabet)} characters", hint="Raise vocab_size."

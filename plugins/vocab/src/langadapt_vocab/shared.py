@@ -30,7 +30,8 @@ def canonical_tokens(vocab: Vocab) -> list[str]:
 
 def is_byte_level(vocab: Vocab) -> bool:
     """Whether the pieces spell bytes, as GPT-2's and RoBERTa's do."""
-    return "ByteLevel" in repr(vocab.tokenizer.backend_tokenizer.pre_tokenizer)
+    backend = vocab.tokenizer.backend_tokenizer
+    return type(backend.model).__name__ == "BPE" and "ByteLevel" in repr(backend.pre_tokenizer)
 
 
 def _from_wordpiece(token: str) -> str:

@@ -1,0 +1,47 @@
+"""bidirectional-wordpiece: words are cut from both ends, and the candidate with the more frequent pieces is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast, BothEnds
+from langadapt.registry.component import Context
+from langadapt_tokenizers.trained import WordPiece
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class BidirectionalWordPiece(WordPiece):
+    """A WordPiece vocabulary, read from the front and from the back of each word (KR-BERT, Lee et al. 2020, arXiv:2008.03979).
+
+    Agglutinative languages carry their endings at the back: matching from there keeps them whole.  The frequency of a piece is how
+    often either reading of the corpus's words has it.  See :mod:`langadapt.modeling.tokenization_bidirectional` for the tokenizer.
+    """
+
+    name: ClassVar[str] = "bidirectional-wordpiece"
+
+    def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
+        plain = super().train(texts, base, ctx)
+        counts = piece_counts(plain, texts)
+        roles = {f"{role}_token": getattr(plain, f"{role}_token") for role in ("pad", "unk", "cls", "sep", "mask")}
+        backend = plain.backend_tokenizer
+        found = BidirectionalWordPieceTokenizerFast(tokenizer_object=backend, model_max_length=self.max_length, counts=counts, **roles)
+        return found  # type: ignore[no-any-return]
+
+
+def piece_counts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, int]:
+    """How often each piece is in either reading of the words of the texts."""
+    backend = tokenizer.backend_tokenizer
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text)))
+    both = BothEnds(backend.get_vocab(with_added_tokens=False), {})
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for pieces in (both.forward(word), both.backward(word)):
+            for piece in pieces or []:
+                counts[piece] += count
+    return dict(counts)

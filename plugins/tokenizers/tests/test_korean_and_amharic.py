@@ -1,0 +1,133 @@
+"""Words read from both ends, and characters taken apart, on real Korean and Amharic text."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langadapt_tokenizers.subcharacter import ETHIOPIC, decompose, recompose
+from transformers import AutoTokenizer
+
+from langadapt.artifacts import encoder as encoders
+from langadapt.modeling.loading import load_tokenizer, save_tokenizer
+from langadapt.modeling.surgery import apply_mixture, vocab_of
+from langadapt.modeling.tokenization_bidirectional import BothEnds
+from langadapt.registry.component import Context
+
+
+def texts(data: Path, language: str, start: int, count: int) -> list[str]:
+    with gzip.open(data / "raw" / f"{language}.txt.gz", "rt", encoding="utf-8") as handle:
+        return [line.strip() for line in itertools.islice(handle, start, start + count)]
+
+
+@pytest.fixture(scope="module")
+def korean(data: Path) -> tuple[list[str], list[str]]:
+    return texts(data, "ko", 0, 4000), texts(data, "ko", 4000, 400)
+
+
+@pytest.fixture(scope="module")
+def both(registry: Any, korean: tuple[list[str], list[str]]) -> Any:
+    return registry.build("tokenizer", {"use": "bidirectional-wordpiece", "vocab_size": 4000}).train(korean[0], None, Context())
+
+
+@pytest.fixture(scope="module")
+def plain(registry: Any, korean: tuple[list[str], list[str]]) -> Any:
+    return registry.build("tokenizer", {"use": "wordpiece", "vocab_size": 4000}).train(korean[0], None, Context())
+
+
+# from both ends -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_word_is_the_better_of_its_two_readings(both: Any, plain: Any, korean: tuple[list[str], list[str]]) -> None:
+    assert both.get_vocab() == plain.get_vocab()
+    reader = BothEnds(plain.get_vocab(), both.piece_counts)
+    changed = words = 0
+    for text in korean[1]:
+        expected = []
+        for word, _ in plain.backend_tokenizer.pre_tokenizer.pre_tokenize_str(unicodedata.normalize("NFC", text)):
+            front, back = reader.forward(word), reader.backward(word)
+            best = back if front and back and reader.weight(back) > reader.weight(front) else front
+            expected += best or ["[UNK]"]
+            changed += best != front
+            words += 1
+        assert both.tokenize(text) == expected
+    assert 0.005 < changed / words < 0.5
+    assert plain.tokenize(korean[1][0]) == [
+        p for w, _ in plain.backend_tokenizer.pre_tokenizer.pre_tokenize_str(korean[1][0]) for p in (reader.forward(w) or ["[UNK]"])
+    ]
+
+
+def test_offsets_are_those_of_the_text(both: Any, korean: tuple[list[str], list[str]]) -> None:
+    for text in korean[1][:100]:
+        found = both(text, return_offsets_mapping=True, add_special_tokens=False)
+        for token, (start, end) in zip(both.convert_ids_to_tokens(found["input_ids"]), found["offset_mapping"], strict=True):
+            if token != "[UNK]":
+                assert unicodedata.normalize("NFC", text[start:end]) == token.removeprefix("##")
+
+
+def test_it_survives_saving(both: Any, korean: tuple[list[str], list[str]], tmp_path: Path) -> None:
+    save_tokenizer(both, tmp_path)
+    ours = load_tokenizer(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=True)
+    front = AutoTokenizer.from_pretrained(tmp_path)
+    expected = [both.encode(text) for text in korean[1]]
+    assert [ours.encode(text) for text in korean[1]] == expected
+    assert [theirs.encode(text) for text in korean[1]] == expected
+    assert type(theirs).__name__ == "BidirectionalWordPieceTokenizerFast"
+    assert [front.encode(text) for text in korean[1]] != expected
+    assert both.encode(korean[1][0]) == expected[0], "saving changed the tokenizer itself"
+    assert ours.decode(expected[0], skip_special_tokens=True).replace(" ", "") == korean[1][0].replace(" ", "")
+
+
+def test_an_encoder_keeps_it(both: Any, tiny: Path, registry: Any, korean: tuple[list[str], list[str]], tmp_path: Path) -> None:
+    loaded = encoders.load(tiny, mlm_head=False)
+    mixture = registry.build("vocab-init", "mean-subword").mixture(
+        vocab_of(loaded.tokenizer, loaded.model), vocab_of(both), None, Context()
+    )
+    apply_mixture(loaded.model, mixture, loaded.tokenizer, both)
+    loaded.tokenizer = both
+    encoders.save(loaded, tmp_path)
+    again = encoders.load(tmp_path)
+    assert again.tokenizer(korean[1])["input_ids"] == both(korean[1])["input_ids"]
+
+
+def test_the_same_counts_for_the_same_text(both: Any, registry: Any, korean: tuple[list[str], list[str]]) -> None:
+    again = registry.build("tokenizer", {"use": "bidirectional-wordpiece", "vocab_size": 4000}).train(korean[0], None, Context())
+    assert again.piece_counts == both.piece_counts
+    assert json.dumps(again.get_vocab(), sort_keys=True) == json.dumps(both.get_vocab(), sort_keys=True)
+
+
+# parts of characters --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["ko", "am"])
+def test_parts_come_back_together(language: str, registry: Any, data: Path, tmp_path: Path) -> None:
+    train, held = texts(data, language, 0, 3000), texts(data, language, 3000, 300)
+    slot = {"vocab_size": 4000}
+    parts = registry.build("tokenizer", {"use": "subcharacter", **slot}).train(train, None, Context())
+    whole = registry.build("tokenizer", {"use": "wordpiece", **slot}).train(train, None, Context())
+    parts.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    unknown = {name: sum(t.encode(text).count(t.unk_token_id) for text in held) for name, t in (("parts", parts), ("whole", whole))}
+    assert unknown["parts"] < unknown["whole"] or unknown == {"parts": 0, "whole": 0}
+    for text in held:
+        ids = parts.encode(text, add_special_tokens=False)
+        assert again.encode(text, add_special_tokens=False) == ids
+        if parts.unk_token_id not in ids:
+            plain = unicodedata.normalize("NFC", text)
+            assert recompose(parts.decode(ids)).replace(" ", "") == "".join(plain.split())
+
+
+def test_every_decomposable_character() -> None:
+    letters = [chr(c) for c in (*range(0xAC00, 0xD7A4, 7), *ETHIOPIC, *range(0x3041, 0x30FF), *range(0x900, 0x980), *range(0xC0, 0x180))]
+    for letter in letters:
+        if unicodedata.category(letter) != "Cn":
+            assert recompose(decompose(letter)) == unicodedata.normalize("NFC", letter)
+            assert recompose(decompose(letter * 2)) == unicodedata.normalize("NFC", letter * 2)
+    assert decompose("ሰማ") == "ሰመ\ue003"
+    assert len(decompose("한")) == 3
