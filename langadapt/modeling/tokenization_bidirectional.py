@@ -33,6 +33,7 @@ class BothEnds:
 
     def __init__(self, vocab: Mapping[str, int], counts: Mapping[str, int], prefix: str = "##") -> None:
         self.vocab, self.prefix = frozenset(vocab), prefix
+        self.longest = max((len(piece.removeprefix(prefix)) for piece in vocab), default=1)
         self.weights = {piece: math.log(count + 1) for piece, count in counts.items()}
         self.cuts: dict[str, list[tuple[int, int]] | None] = {}
 
@@ -56,6 +57,8 @@ class BothEnds:
 
     def _cut(self, word: str) -> list[tuple[int, int]] | None:
         """Where the back's candidate cuts a word; None where the front's stands."""
+        if word in self.vocab:
+            return None
         front, back = self.forward(word), self.backward(word)
         if back is None or front == back or (front is not None and self.weight(front) >= self.weight(back)):
             return None
@@ -72,25 +75,30 @@ class BothEnds:
 
     def forward(self, word: str) -> list[str] | None:
         """Longest match from the front; None where a rest is in no piece."""
-        pieces, start = [], 0
-        while start < len(word):
+        vocab, pieces, start, length = self.vocab, [], 0, len(word)
+        while start < length:
             mark = self.prefix if start else ""
-            end = next((e for e in range(len(word), start, -1) if mark + word[start:e] in self.vocab), None)
-            if end is None:
+            for end in range(min(length, start + self.longest), start, -1):
+                piece = mark + word[start:end]
+                if piece in vocab:
+                    break
+            else:
                 return None
-            pieces.append(mark + word[start:end])
+            pieces.append(piece)
             start = end
         return pieces
 
     def backward(self, word: str) -> list[str] | None:
         """Longest match from the back; None where a rest is in no piece."""
-        pieces: list[str] = []
-        end = len(word)
+        vocab, pieces, end = self.vocab, list[str](), len(word)
         while end:
-            start = next((s for s in range(end) if (self.prefix if s else "") + word[s:end] in self.vocab), None)
-            if start is None:
+            for start in range(max(0, end - self.longest), end):
+                piece = (self.prefix if start else "") + word[start:end]
+                if piece in vocab:
+                    break
+            else:
                 return None
-            pieces.append((self.prefix if start else "") + word[start:end])
+            pieces.append(piece)
             end = start
         return pieces[::-1]
 
