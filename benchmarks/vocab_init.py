@@ -217,7 +217,7 @@ def fit(loaded: Any, texts: Texts, adaptation: Any, steps: int, seed: int, regis
     """MLM for some steps; (step, held-out loss), step 0 first."""
     objective: Any = registry.build("objective", "mlm")
     rows, held = (TokenizedRows.of(Dataset.from_dict({"text": part}), loaded.tokenizer, 64, "split") for part in (texts.train, texts.held))
-    held = TokenizedRows(held.rows[:: max(1, len(held) // 256)])
+    held = TokenizedRows(held.rows[:: max(1, len(held) // 128)])
     batch = max(1, round(options.tokens / float(rows.lengths().mean())))
     registry.build("adaptation", adaptation).attach(loaded.model)  # type: ignore[attr-defined]
     encoder = loaded.module(registry.build("pooler", "mean")).to(options.device)
