@@ -11,11 +11,14 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AlbertConfig,
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     BertConfig,
+    BloomConfig,
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    LlamaConfig,
     ModernBertConfig,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -292,3 +295,56 @@ def test_an_unknown_head_is_named() -> None:
     for use in (lambda: mlm_logits(model, torch.zeros(1, 32)), lambda: output_layer(model)):
         with pytest.raises(ModelError, match="deberta-v2"):
             use()
+
+
+# extension -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_text_without_a_new_token_keeps_its_outputs(registry: Any, name: str) -> None:
+    extended = registry.build("tokenizer", {"use": "extend", "budget": 5}).train(["एकात माणूसून कुत्राात"] * 10, OLD, Context())
+    added = [token for token in extended.get_vocab() if token not in OLD.get_vocab()]
+    assert sorted(added) == sorted(["एकात", "माणूसून", "कुत्राात"])
+    for token in added:  # reachable, and back again
+        ids = extended.encode(token, add_special_tokens=False)
+        assert extended.convert_ids_to_tokens(ids) == [token]
+        assert extended.decode(ids) == token
+    model = make(name)
+    before = logits(model, OLD, SHARED_TEXT)
+    apply_mixture(model, propose(registry, "mean-subword", model, extended), OLD, extended)
+    after = logits(model, extended, SHARED_TEXT)
+    assert after.shape[1] == len(OLD) + len(added)
+    assert torch.allclose(after[:, : len(OLD)], before, atol=1e-6)
+
+
+# decoders -------------------------------------------------------------------------------------------------------------------
+
+DECODERS: dict[str, Any] = {
+    "bloom": lambda v: BloomConfig(vocab_size=v, hidden_size=32, n_layer=2, n_head=4, pad_token_id=OLD.pad_token_id),
+    "llama": lambda v: LlamaConfig(
+        vocab_size=v, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, pad_token_id=OLD.pad_token_id
+    ),
+}
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("name", list(DECODERS))
+def test_a_decoders_copied_tokens_keep_their_logits(registry: Any, tmp_path: Path, name: str, tied: bool) -> None:
+    torch.manual_seed(2)
+    config = DECODERS[name](len(OLD))
+    config.tie_word_embeddings = tied
+    model = AutoModelForCausalLM.from_config(config).eval()
+    before = logits(model, OLD, SHARED_TEXT)
+    apply_mixture(model, propose(registry, "mean-subword", model, NEW), OLD, NEW)
+    news, olds = copied(NEW)
+    after = logits(model, NEW, SHARED_TEXT)
+    assert torch.allclose(after[:, news], before[:, olds], atol=1e-5)
+    assert (model.lm_head.weight is model.get_input_embeddings().weight) == tied
+    assert (model.config.vocab_size, model.config.pad_token_id) == (len(NEW), NEW.pad_token_id)
+    save_checkpoint(model, NEW, tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    assert torch.allclose(logits(again, NEW, SHARED_TEXT), after, atol=1e-6)
+    body = load_model(tmp_path).eval()  # as an encoder: the body alone
+    ids = NEW(SHARED_TEXT[0], return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        assert torch.allclose(body(ids).last_hidden_state, again.base_model(ids).last_hidden_state, atol=1e-6)
