@@ -89,26 +89,41 @@ def sparsemax_weights(queries: np.ndarray, anchors: np.ndarray) -> csr_array:
     return found
 
 
-def _sparsemax(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Columns and weights (n, s) of each row's support, padded with zero weights.
+GROUP = 64
+"""Scores of which one maximum is kept for a first bound."""
 
-    The support is a row's largest scores, so only as many as it can hold are sorted; where they do not suffice, twice as many.
+
+def _sparsemax(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns and weights (n, s) of each row's support, padded with zero weights (Martins & Astudillo 2016, arXiv:1602.02068).
+
+    The threshold over some of a row's scores is a lower bound of the threshold over all: the maxima of groups of columns leave few
+    candidates, and only these are sorted.
     """
     import torch
 
-    width = scores.shape[1]
-    size = min(128, width)
-    while True:
-        values, places = torch.topk(scores, size, dim=1)
-        sums = values.double().cumsum(1)  # a wide support adds up hundreds of nearly equal terms
-        ranks = torch.arange(1, size + 1, dtype=torch.float64)
-        inside = 1 + ranks * values > sums
-        support = inside.sum(1)
-        if size == width or int(support.max()) < size:
-            break
-        size = min(2 * size, width)
-    threshold = (sums.gather(1, support[:, None] - 1) - 1) / support[:, None]
-    return places, (values - threshold).clamp(min=0).float()
+    whole = scores.shape[1] // GROUP * GROUP
+    maxima = scores[:, :whole].reshape(len(scores), -1, GROUP).amax(2) if whole else scores
+    bound = (_threshold(maxima.sort(dim=1, descending=True).values) - 1e-6).float()  # rounded, it may leave no candidate out
+    candidates = scores > bound[:, None]
+    counts = candidates.sum(1)
+    rows, columns = candidates.nonzero(as_tuple=True)
+    slots = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+    values = torch.full((len(scores), int(counts.max())), float("-inf"))
+    places = torch.zeros(values.shape, dtype=torch.int64)
+    values[rows, slots], places[rows, slots] = scores[rows, columns], columns
+    values, order = values.sort(dim=1, descending=True, stable=True)
+    return places.gather(1, order), (values - _threshold(values)[:, None]).clamp(min=0).float()
+
+
+def _threshold(values: torch.Tensor) -> torch.Tensor:
+    """Sparsemax's threshold of each row, (n,) float64, of scores sorted downwards."""
+    import torch
+
+    exact = values.double()
+    sums = exact.cumsum(1)  # a wide support adds up hundreds of nearly equal terms
+    support = (1 + torch.arange(1, values.shape[1] + 1) * exact > sums).sum(1)
+    found: torch.Tensor = (sums.gather(1, support[:, None] - 1)[:, 0] - 1) / support
+    return found
 
 
 def _assemble(shared: dict[int, int], placed: np.ndarray, mixed: csr_array, columns: np.ndarray, shape: tuple[int, int]) -> csr_array:
