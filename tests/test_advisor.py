@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from langadapt.advisor import ENOUGH, Cut, recommend
+from langadapt.modeling.segmentation import ENOUGH, Cut, recommend
 from tests.test_vocabulary_recipes import head
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -48,6 +48,18 @@ def by_hand(keep: dict[str, Any], base: Any, tweets: Path, texts: int) -> None:
     assert keep["fertility"] == pytest.approx(sum(map(len, pieces)) / len(words), rel=0.05)
     assert keep["continued"] == pytest.approx(sum(len(p) > 1 for p in pieces) / len(words), abs=0.03)
     assert 0 < keep["used"] < 1
+
+
+def test_a_recipe_follows_the_advice(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
+    tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 800)
+    done = run(
+        *("build", "--lang", "id", "--recipe", "monolingual-from-multilingual", "--base", tiny, f"--resource=corpus={tweets}"),
+        *("--set", "stages.tokenizer.tokenizer.budget=200", "--set", "stages.warmed.epochs=0.3", "--set", "stages.mlm.epochs=0.3"),
+        *("--set", "stages.base.max_length=64", "--out", tmp_path / "run"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "advice: extend" in done.stderr
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "run" / "release")) == len(AutoTokenizer.from_pretrained(tiny)) + 200
 
 
 def test_too_little_text(run: Run, tiny: Path, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_chain_builds_on_the_release_of_the_first(run: Run, tiny: Path, pairs:
         *("--lang", "mr", "--recipe", "monolingual-from-multilingual", "--recipe", "sbert-nli-sts", "--base", tiny),
         *(f"--resource=corpus={corpus}", f"--resource=nli={pairs['nli']}"),
         *(f"--resource=sts={pairs['sts']}", f"--resource=sts-test={pairs['sts']}"),
-        *("--set=stages.tokenizer.tokenizer.vocab_size=2000", "--set=stages.mlm.epochs=1", "--out=run", "--json"),
+        *("--set=stages.tokenizer.tokenizer={use: wordpiece, vocab_size: 2000}", "--set=stages.mlm.epochs=1", "--out=run", "--json"),
     )
     found = result(done)
     assert "sbert-nli-sts.base" in found["ran"]

@@ -12,7 +12,7 @@ import click
 from langadapt.cli.options import make_request, request_options
 
 if TYPE_CHECKING:
-    from langadapt.advisor import Advice
+    from langadapt.modeling.segmentation import Advice
 
 
 @click.command("tokens")

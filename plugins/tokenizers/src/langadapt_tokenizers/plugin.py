@@ -20,5 +20,8 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef(
             "tokenizer", "prune", "langadapt_tokenizers.prune:Prune", "the base's tokenizer without the pieces a language never uses"
         ),
+        ComponentRef(
+            "tokenizer", "advised", "langadapt_tokenizers.advised:Advised", "keep, prune, extend or replace, whichever the text speaks for"
+        ),
         ComponentRef("tokenizer", "extend", "langadapt_tokenizers.extend:Extend", "the base's tokenizer with a domain's frequent words"),
     ]

@@ -1,0 +1,64 @@
+"""advised: the base's vocabulary kept, pruned, extended or replaced, whichever the text speaks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from langadapt.errors import DataError, ModelError
+from langadapt.modeling.segmentation import compare, split
+from langadapt.registry.component import Component, Context
+from langadapt_tokenizers.extend import Extend
+from langadapt_tokenizers.prune import Prune
+from langadapt_tokenizers.trained import Bpe, Unigram, VocabSize, WordPiece
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class Advised(Component):
+    """Train each alternative on nine tenths of the text, measure it on the rest, and follow the advice of ``langadapt tokens``.
+
+    A vocabulary that replaces the base's is of the same type as the base's.
+    """
+
+    kind: ClassVar[str] = "tokenizer"
+    name: ClassVar[str] = "advised"
+
+    scripts: list[str] = []
+    """ISO 15924 codes whose pieces pruning keeps."""
+    vocab_size: VocabSize = 16_000
+    """Entries of a vocabulary that replaces the base's."""
+    budget: Annotated[int, Field(ge=1)] = 2000
+    """Tokens that an extension may add."""
+
+    def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
+        """The chosen tokenizer, trained on the whole text.
+
+        Raises:
+            ModelError: no base was given.
+            DataError: fewer than 50 texts.
+        """
+        if base is None:
+            raise ModelError("advised needs a base: name the stage's 'encoder'")
+        whole = list(texts)
+        train, held = split(whole)
+        trainers = self._trainers(base)
+        made, failed = {"keep": base}, {}
+        for name, trainer in trainers.items():
+            try:
+                made[name] = trainer.train(train, base, ctx)
+            except (DataError, ModelError) as error:
+                failed[name] = error.what
+        if len(made.get("prune", base)) == len(base):
+            made.pop("prune", None)
+        advice = compare(made, failed, whole, held, width=1)
+        ctx.log.info(f"advice: {advice.choice}. {' '.join(advice.reasons)}")
+        return base if advice.choice == "keep" else trainers[advice.choice].train(whole, base, ctx)
+
+    def _trainers(self, base: PreTrainedTokenizerFast) -> dict[str, Prune | Extend | WordPiece | Unigram | Bpe]:
+        kinds = {"WordPiece": WordPiece, "BPE": Bpe, "Unigram": Unigram}
+        own = kinds.get(type(base.backend_tokenizer.model).__name__, Unigram)
+        return {"prune": Prune(scripts=self.scripts), "extend": Extend(budget=self.budget), "replace": own(vocab_size=self.vocab_size)}
