@@ -71,6 +71,8 @@ def compose(request: Request, catalog: Catalog) -> tuple[LanguageFacts, list[Raw
     stage_sets = [item for item in request.sets if not item.startswith("lang.")]
     facts = _language(request, catalog, lang_sets)
     domain = _domain(request, catalog)
+    if not any(item.startswith("lang.normalizer") for item in lang_sets):
+        _normalizer(facts, domain)
     for name in _resource_paths(request.resources):
         if name not in STANDARD and name not in facts.values and name not in domain:
             known = [key for key, value in {**facts.values, **domain}.items() if isinstance(value, Resource)]
@@ -130,6 +132,23 @@ def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
         inner: list[type[BaseModel]] = [Resource, Sources]
         return list(inner[min(len(path) - 2, 1)].model_fields)
     return []
+
+
+def _normalizer(language: LanguageFacts, domain: dict[str, Any]) -> None:
+    """A domain's normalizer serves where the language states none.
+
+    Raises:
+        PlanError: both state one.
+    """
+    theirs = domain.get("normalizer")
+    if theirs is None or language.values.get("normalizer") == theirs:
+        return
+    if language.values.get("normalizer") is not None:
+        raise PlanError(
+            f"language '{language.code}' and the domain each state a normalizer",
+            hint="Choose one: --set lang.normalizer=NAME.",
+        )
+    language.values["normalizer"] = theirs
 
 
 def _language(request: Request, catalog: Catalog, sets: list[str]) -> LanguageFacts:
