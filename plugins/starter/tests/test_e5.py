@@ -166,15 +166,16 @@ def test_loads_as_plain_model_and_tokenizer(folder: Path, vectors: np.ndarray) -
 
 
 def test_loading_gives_no_warnings(folder: Path) -> None:
-    code = (
-        "import sys; from sentence_transformers import SentenceTransformer; "
-        "SentenceTransformer(sys.argv[1], device='cpu', local_files_only=True)"
-    )
-    command = [sys.executable, "-W", "ignore", "-c", code, str(folder)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    def said(then: str) -> list[str]:
+        # bitsandbytes, where it is installed, logs on some processors at its import: that is not about this checkpoint.
+        code = f"import contextlib, sys\nwith contextlib.suppress(ImportError):\n    import bitsandbytes\n{then}"
+        command = [sys.executable, "-W", "ignore", "-c", code, str(folder)]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        return [line for line in (run.stdout + run.stderr).splitlines() if line.strip() and "Loading weights" not in line]
+
+    load = "from sentence_transformers import SentenceTransformer\nSentenceTransformer(sys.argv[1], device='cpu', local_files_only=True)"
     # What the libraries log: faulty patterns, weights drawn at random, weights without a place.
-    lines = (run.stdout + run.stderr).splitlines()
-    assert [line for line in lines if line.strip() and "Loading weights" not in line] == []
+    assert [line for line in said(load) if line not in said("import sentence_transformers")] == []
 
 
 @pytest.mark.parametrize("language", SENTENCES)
