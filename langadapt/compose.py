@@ -5,6 +5,7 @@ Substitution replaces whole values only: ``$lang.nli`` becomes the language's re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,13 @@ from pydantic import BaseModel, ValidationError
 from langadapt.errors import LangadaptError, ManifestError, PlanError, did_you_mean, raise_all
 from langadapt.manifests import yaml
 from langadapt.manifests.language import DomainManifest, LanguageManifest
-from langadapt.manifests.recipe import RecipeManifest
-from langadapt.manifests.resource import Format, PathSource, Resource, Sources
+from langadapt.manifests.recipe import STAGES, RecipeManifest
+from langadapt.manifests.resource import Format, Resource, Sources
 from langadapt.registry.catalog import Catalog
 
 if TYPE_CHECKING:
     from langadapt.plan import Request
+    from langadapt.registry.registry import Registry
 
 # Formats of the resource names that shipped recipes use, for a language whose manifest does not list them.
 STANDARD: dict[str, Format] = {
@@ -69,12 +71,14 @@ def compose(request: Request, catalog: Catalog) -> tuple[LanguageFacts, list[Raw
     """
     lang_sets = [item for item in request.sets if item.startswith("lang.")]
     stage_sets = [item for item in request.sets if not item.startswith("lang.")]
+    domain_sets = [item for item in stage_sets if item.startswith("domain.")]
+    stage_sets = [item for item in stage_sets if item not in domain_sets]
     facts = _language(request, catalog, lang_sets)
-    domain = _domain(request, catalog)
+    domain = _domain(request, catalog, domain_sets)
     if not any(item.startswith("lang.normalizer") for item in lang_sets):
         _normalizer(facts, domain)
     for name in _resource_paths(request.resources):
-        if name not in STANDARD and name not in facts.values and name not in domain:
+        if standard(name) is None and name not in facts.values and name not in domain:
             known = [key for key, value in {**facts.values, **domain}.items() if isinstance(value, Resource)]
             raise PlanError(f"--resource {name}: there is no such resource", hint=did_you_mean(name, [*known, *STANDARD]))
     if not request.recipes:
@@ -82,6 +86,12 @@ def compose(request: Request, catalog: Catalog) -> tuple[LanguageFacts, list[Raw
     stages: list[RawStage] = []
     for name in request.recipes:
         stages = _chain(stages, _recipe(name, catalog))
+    translated = [_translate(stage, facts, request) for stage in stages]
+    if request.translator is not None and not any(translated):
+        raise PlanError(
+            "--translator is given, but no stage translates",
+            hint="Give pairs of another language: --resource nli-en=PATH, --resource sts-en=PATH.",
+        )
     for assignment in stage_sets:
         _assign_stage(stages, assignment)
     errors: list[LangadaptError] = []
@@ -99,6 +109,59 @@ def _recipe(name: str, catalog: Catalog) -> list[RawStage]:
     head: RecipeManifest = parse_manifest(RecipeManifest, document)
     papers = [head.paper] if head.paper else []
     return [RawStage(stage, dict(data), document, ("stages", stage), head.recipe, papers) for stage, data in head.stages.items()]
+
+
+def check_recipe(document: yaml.Document, registry: Registry) -> None:
+    """Check a recipe as far as it can be without a language: verbs, keys, components and their options.
+
+    Raises:
+        LangadaptError: everything wrong with it, reported together.
+    """
+    head: RecipeManifest = parse_manifest(RecipeManifest, document)
+    errors: list[LangadaptError] = []
+    for name, data in head.stages.items():
+        verb = str(data.get("do"))
+        where = ("stages", name)
+        if verb not in STAGES:
+            what = f"stage '{name}' does '{verb}', which is no verb"
+            errors.append(PlanError(what, where=document.where((*where, "do")), hint=did_you_mean(verb, STAGES)))
+            continue
+        model = STAGES[verb]
+        known = {info.alias or field: field for field, info in model.model_fields.items()}
+        for key, value in data.items():
+            if key not in known:
+                what = f"stage '{name}' has no option '{key}'"
+                errors.append(PlanError(what, where=document.where((*where, key)), hint=did_you_mean(key, known)))
+            elif (kind := model.slots.get(known[key])) is not None:
+                errors += _slot_problems(kind, value, registry, document.where((*where, key)))
+    raise_all(errors)
+
+
+def _slot_problems(kind: str, value: Any, registry: Registry, where: str) -> list[LangadaptError]:
+    """What is wrong with the components in a slot; options that a manifest fills in are judged by their names alone."""
+    if isinstance(value, list):
+        return [problem for item in value for problem in _slot_problems(kind, item, registry, where)]
+    if value is None or (isinstance(value, str) and value.startswith("$")):
+        return []
+    try:
+        if isinstance(value, str) or not _open(value):
+            registry.build(kind, value, where)
+            return []
+        found = registry.get(kind, str(value.get("use")), where)
+    except LangadaptError as error:
+        return [error]
+    known = found.model_fields
+    unknown = [key for key in value if key != "use" and key not in known]
+    return [PlanError(f"{kind} '{found.name}' has no option '{key}'", where=where, hint=did_you_mean(key, known)) for key in unknown]
+
+
+def _open(value: Any) -> bool:
+    """Whether a value holds something that a language or domain fills in."""
+    if isinstance(value, dict):
+        return any(_open(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_open(item) for item in value)
+    return isinstance(value, str) and value.startswith("$")
 
 
 def parse_manifest(model: type[BaseModel], document: yaml.Document) -> Any:
@@ -135,59 +198,71 @@ def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
 
 
 def _normalizer(language: LanguageFacts, domain: dict[str, Any]) -> None:
-    """A domain's normalizer serves where the language states none.
-
-    Raises:
-        PlanError: both state one.
-    """
-    theirs = domain.get("normalizer")
-    if theirs is None or language.values.get("normalizer") == theirs:
-        return
-    if language.values.get("normalizer") is not None:
-        raise PlanError(
-            f"language '{language.code}' and the domain each state a normalizer",
-            hint="Choose one: --set lang.normalizer=NAME.",
-        )
-    language.values["normalizer"] = theirs
+    """A domain's normalizer goes in front of the language's, or serves alone."""
+    theirs, ours = domain.get("normalizer"), language.values.get("normalizer")
+    if theirs is not None and theirs != ours:
+        language.values["normalizer"] = theirs if ours is None else {"use": "chain", "steps": [theirs, ours]}
 
 
 def _language(request: Request, catalog: Catalog, sets: list[str]) -> LanguageFacts:
     if request.lang is None:
         return LanguageFacts("", "", [], {"encoder": request.base} if request.base else {})
     document = catalog.load("language", request.lang)
+    _own_files(request, document.data)
     for assignment in sets:
         path, value = _assignment(assignment)
         _assign(document.data, path[1:], value, assignment)
     manifest: LanguageManifest = parse_manifest(LanguageManifest, document)
-    resources = _with_paths(request, dict(manifest.resources))
     values: dict[str, Any] = {
         "code": manifest.language,
         "name": manifest.name,
         "scripts": manifest.scripts,
         "related": manifest.related,
         "normalizer": manifest.normalizer,
+        "translator": manifest.translator,
         "evaluators": manifest.evaluators,
-        **resources,
+        **manifest.resources,
     }
     if request.base:
         values["encoder"] = request.base
     return LanguageFacts(manifest.language, manifest.name, manifest.scripts, values)
 
 
-def _domain(request: Request, catalog: Catalog) -> dict[str, Any]:
+def _domain(request: Request, catalog: Catalog, sets: list[str]) -> dict[str, Any]:
     if request.domain is None:
         return {}
-    manifest: DomainManifest = parse_manifest(DomainManifest, catalog.load("domain", request.domain))
-    resources = _with_paths(request, dict(manifest.resources))
-    return {"normalizer": manifest.normalizer, "evaluators": manifest.evaluators, **resources}
+    document = catalog.load("domain", request.domain)
+    _own_files(request, document.data)
+    for assignment in sets:
+        path, value = _assignment(assignment)
+        _assign(document.data, path[1:], value, assignment)
+    manifest: DomainManifest = parse_manifest(DomainManifest, document)
+    return {"normalizer": manifest.normalizer, "evaluators": manifest.evaluators, **manifest.resources}
 
 
-def _with_paths(request: Request, resources: dict[str, Any]) -> dict[str, Any]:
-    """A manifest's resources with the user's own files in their places (``--resource``)."""
+def standard(name: str) -> Format | None:
+    """The format of a resource name that shipped recipes use, also of one in another language (``nli-en``)."""
+    return STANDARD.get(name) or (STANDARD.get(found[1]) if (found := IN_ANOTHER.fullmatch(name)) else None)
+
+
+IN_ANOTHER = re.compile(r"(.+)-([a-z]{2,3})")
+
+
+def _own_files(request: Request, data: dict[str, Any]) -> None:
+    """Put the user's files (``--resource``) into a manifest, before ``--set`` says how they are read.
+
+    A file keeps the manifest's format, score range and prompt, but none of its licence, column names or labels.
+    """
+    resources = data.setdefault("resources", {})
+    if not isinstance(resources, dict):
+        return  # the manifest's own error, told when it is parsed
     for name, paths in _resource_paths(request.resources).items():
-        if name in resources or name in STANDARD:
-            resources[name] = _override(name, paths, resources)
-    return resources
+        known = resources.get(name) if isinstance(resources.get(name), dict) else None
+        if known is None and standard(name) is None:
+            continue
+        kept = {key: known[key] for key in ("format", "score_range", "prompt") if key in known} if known else {"format": standard(name)}
+        shown = ", ".join("/".join(Path(path).parts[-2:]) for path in paths)
+        resources[name] = {**kept, "licence": "not stated (local file)", "origin": shown, "sources": {"path": {"paths": list(paths)}}}
 
 
 def _resource_paths(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -201,20 +276,35 @@ def _resource_paths(given: tuple[str, ...]) -> dict[str, list[str]]:
     return found
 
 
-def _override(name: str, paths: list[str], resources: Mapping[str, Any]) -> Resource:
-    known = resources.get(name)
-    shown = ", ".join("/".join(Path(path).parts[-2:]) for path in paths)
-    # The user's file keeps the manifest's score range but none of its licence or column names.
-    score_range = known.score_range if known else (0.0, 5.0)
-    return Resource(
-        name=name,
-        format=known.format if known else STANDARD[name],
-        sources=Sources(path=PathSource(paths=paths)),
-        licence="not stated (local file)",
-        origin=shown,
-        score_range=score_range,
-        prompt=known.prompt if known else "",
-    )
+def _translate(stage: RawStage, facts: LanguageFacts, request: Request) -> bool:
+    """Turn a stage that reads pairs which the language lacks into one that translates another language's; True if it now does.
+
+    ``{use: nli, data: $lang.nli}`` becomes ``translated-nli`` on ``nli-en`` where there is no ``nli``, or where the user gave
+    ``nli-en`` and no ``nli``.
+    """
+    source = stage.data.get("source")
+    if stage.data.get("do") != "pair" or not isinstance(source, dict) or source.get("use") not in ("nli", "sts"):
+        return False
+    wanted = str(source.get("data", "")).removeprefix("$lang.")
+    given = _resource_paths(request.resources)
+    others = [name for name in (*given, *facts.values) if (found := IN_ANOTHER.fullmatch(name)) and found[1] == wanted]
+    if not others or wanted in given or (wanted in facts.values and others[0] not in given):
+        return False
+    code = others[0].rpartition("-")[2]
+    stage.data["source"] = {
+        "use": f"translated-{source['use']}",
+        "data": f"$lang.{others[0]}",
+        "source_language": code,
+        "target_language": facts.code,
+    }
+    stage.data["translator"] = request.translator or stage.data.get("translator") or facts.values.get("translator")
+    stage.data.setdefault("selectors", [])
+    stage.data["selectors"] = [*TRANSLATION_CHECKS, {"use": "language-id", "source": code, "target": facts.code}, *stage.data["selectors"]]
+    return True
+
+
+TRANSLATION_CHECKS: tuple[Any, ...] = ("label-checks", "copied-source", "length-ratio", "unknown-words")
+"""Selectors that every translated stage gets; ``--set stages.NAME.selectors='[…]'`` chooses others."""
 
 
 def _chain(before: list[RawStage], after: list[RawStage]) -> list[RawStage]:
@@ -259,7 +349,7 @@ def _assign_stage(stages: list[RawStage], text: str) -> None:
     """Apply ``stages.NAME.key=value``; a stage's name may itself hold a dot (chained recipes)."""
     path, value = _assignment(text)
     if path[0] != "stages" or len(path) < 3:
-        raise PlanError(f"--set {text}", hint="Write stages.STAGE.OPTION=VALUE or lang.KEY=VALUE.")
+        raise PlanError(f"--set {text}", hint="Write stages.STAGE.OPTION=VALUE, lang.KEY=VALUE or domain.KEY=VALUE.")
     by_name = {stage.name: stage for stage in stages}
     for split in (2, 3):
         name = ".".join(path[1:split])
@@ -319,7 +409,7 @@ def _value(
     if name not in values:
         owner = f"language '{facts.code}'" if shown.startswith("$lang") else "the domain"
         flag = "--base PATH_OR_HUB_ID" if name == "encoder" else f"--resource {name}=PATH"
-        hint = f"Give one with {flag}." if name in STANDARD else did_you_mean(name, values)
+        hint = f"Give one with {flag}." if standard(name) else did_you_mean(name, values)
         raise PlanError(f"{owner} states no '{name}' ({shown})", where=stage.where(*path), hint=hint)
     found = values[name]
     # Defaults of a manifest may refer to its own resources (evaluators: {data: $lang.sts-test}).

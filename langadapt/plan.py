@@ -6,7 +6,7 @@ options, the keys of its inputs, pinned sources, precision and seed; not stage n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from pydantic import BaseModel, ValidationError
 
 from langadapt.artifacts.fetch import Pinned, resolve_revision
 from langadapt.artifacts.files import path_identity, stable_hash
+from langadapt.artifacts.licences import forbids
 from langadapt.compose import LanguageFacts, RawStage, compose
 from langadapt.errors import LangadaptError, PlanError, did_you_mean, raise_all
 from langadapt.manifests.recipe import STAGES, Load, Stage, Train
 from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
 from langadapt.modeling.precision import resolve_precision
 from langadapt.registry.catalog import Catalog
+from langadapt.registry.component import Component
 from langadapt.registry.registry import Registry, option_error
 
 SCHEMA = 1
@@ -38,6 +40,9 @@ class Request:
     base: str | None = None
     resources: tuple[str, ...] = ()
     sources: str | None = None
+    translator: str | dict[str, Any] | None = None
+    licence_policy: str = "any"
+    """``permissive`` refuses resources and engines whose licence forbids redistribution, or states none."""
     seed: int = 42
 
 
@@ -116,10 +121,13 @@ def compile_plan(request: Request, registry: Registry, catalog: Catalog) -> Plan
             continue
         except LangadaptError as error:
             errors.extend(getattr(error, "errors", [error]))
+    if request.licence_policy == "permissive":
+        errors += check_licences(planned.values())
     raise_all(errors)
-    title = "-".join([facts.code or "any", *([request.domain] if request.domain else []), *request.recipes])
-    title = title.replace("/", "_").replace(".yaml", "")
-    return Plan(title, request.recipes, facts.code, request.domain, request.seed, tuple(planned.values()))
+    # A recipe is known by the name it gives itself, wherever its file lies.
+    recipes = tuple(dict.fromkeys(item.recipe for item in raw))
+    title = "-".join([facts.code or "any", *([request.domain.replace("/", "_").removesuffix(".yaml")] if request.domain else []), *recipes])
+    return Plan(title, recipes, facts.code, request.domain, request.seed, tuple(planned.values()))
 
 
 class _Skip(Exception):
@@ -180,6 +188,10 @@ def _plan_stage(
     inputs = _inputs(item, stage, known, planned)
     if isinstance(stage, Load) and (stage.source is None) == (stage.encoder is None):
         raise PlanError(f"stage '{item.name}' needs either 'source' or 'encoder'", where=item.where())
+    if isinstance(stage, Load) and stage.source is not None and stage.source.format != "encoder":
+        raise PlanError(
+            f"stage '{item.name}' loads '{stage.source.name}', which is {stage.source.format} and no encoder", where=item.where("source")
+        )
     if isinstance(stage, Train):
         if (stage.epochs is None) == (stage.steps is None):
             raise PlanError(f"stage '{item.name}' needs either 'epochs' or 'steps'", where=item.where())
@@ -195,8 +207,12 @@ def _plan_stage(
     slots = {name: _pin_all(value, item, pinner) for name, value in slots.items()}
     _check_columns(item, slots, inputs, planned)
     _check_light(item, stage, slots, inputs, planned)
+    engine = _engine(item, slots)
     identity = _identity(stage, slots, inputs, planned, request.seed)
-    release = _release_facts(item, stage, inputs, planned, facts, request) if stage.output == "Release" else {}
+    if engine is not None:
+        identity["engine"] = engine
+    recipes = list(dict.fromkeys(raw.recipe for raw in known.values()))
+    release = _release_facts(item, stage, inputs, planned, facts, request, recipes) if stage.output == "Release" else {}
     if release:
         identity["facts"] = release
     return PlannedStage(item.name, stage, slots, inputs, identity, stable_hash(identity)[:40], item.where(), release)
@@ -294,6 +310,51 @@ def _check_light(
         )
 
 
+def _engine(item: RawStage, slots: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What translates in a stage: part of its identity, for its name and licence stand in every row.
+
+    Raises:
+        PlanError: no translator is named, or it cannot serve the pair here.
+    """
+    source: Any = slots.get("source")
+    translator = slots.get("translator")
+    target = getattr(source, "target_language", None)
+    if target is None:
+        return None
+    pair = f"{source.source_language} → {target}"
+    ask = f"'langadapt translators --from {source.source_language} --to {target}' lists what can serve it here."
+    if translator is None:
+        raise PlanError(
+            f"stage '{item.name}' translates {pair} and names no translator", where=item.where(), hint=f"Add --translator. {ask}"
+        )
+    offer = translator.offer(source.source_language, target)
+    if not offer.ready:
+        raise PlanError(f"the translator '{translator.name}' cannot serve {pair}: {offer.needs}", where=item.where("translator"), hint=ask)
+    return {
+        "name": offer.name,
+        "licence": offer.licence,
+        "binding": offer.binding,
+        "fingerprint": offer.fingerprint,
+        "data": source.data.licence,
+    }
+
+
+def check_licences(stages: Iterable[PlannedStage]) -> list[LangadaptError]:
+    """Every resource and engine whose licence stands in the way of redistributing the release (``--licence-policy permissive``)."""
+    found: dict[str, LangadaptError] = {}
+    for stage in stages:
+        used = [(f"resource '{resource.name}'", resource.licence) for resource in stage.resources()]
+        engine = stage.identity.get("engine")
+        if engine and engine["binding"]:
+            used.append((f"translator '{engine['name']}'", engine["licence"]))
+        for what, licence in used:
+            why = forbids(licence)
+            if why and what not in found:
+                hint = "Choose another source, state its licence in a manifest, or leave --licence-policy out."
+                found[what] = PlanError(f"{what} {why} ({licence})", where=stage.where, hint=hint)
+    return list(found.values())
+
+
 def _identity(
     stage: Stage,
     slots: Mapping[str, Any],
@@ -344,7 +405,7 @@ def _pin_all(value: Any, item: RawStage, pinner: Pinner) -> Any:
         changed = {}
         for name in type(value).model_fields:
             old = getattr(value, name)
-            if isinstance(old, Resource | list) and (new := _pin_all(old, item, pinner)) != old:
+            if isinstance(old, Resource | list | Component) and (new := _pin_all(old, item, pinner)) != old:
                 changed[name] = new
         return value.model_copy(update=changed) if changed else value
     return value
@@ -431,6 +492,7 @@ def _release_facts(
     planned: Mapping[str, PlannedStage],
     facts: LanguageFacts,
     request: Request,
+    recipes: list[str],
 ) -> dict[str, Any]:
     """What the release card states about how the encoder came to be, as plain JSON."""
     chain = _ancestors([name for names in inputs.values() for name in names], planned)
@@ -450,13 +512,14 @@ def _release_facts(
                 "hub": resource.sources.hub.id if resource.sources.hub else "",
             }
     return {
-        "recipes": list(request.recipes),
+        "recipes": recipes,
         "papers": sorted(set(filter(None, item.papers))),
         "language": {"code": facts.code, "name": facts.name, "scripts": facts.scripts},
         "domain": request.domain,
         "encoder_stage": inputs["encoder"][0],
         "stages": [_stage_facts(planned[name]) for name in chain],
         "resources": list(resources.values()),
+        "engines": [dict(engine) for name in chain if (engine := planned[name].identity.get("engine"))],
     }
 
 

@@ -21,7 +21,8 @@ from typing import Any
 from langadapt import __version__
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.artifacts.picture import loss_curves
-from langadapt.errors import LangadaptError, PlanError, StageFailed
+from langadapt.artifacts.release import check_sums
+from langadapt.errors import LangadaptError, PlanError, RegistryError, StageFailed, StoreError
 from langadapt.plan import Plan, PlannedStage, Request, compile_plan, differences
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.component import Component, Context
@@ -99,7 +100,7 @@ def build(
 def states(compiled: Plan, store: Store, run_dir: Path) -> list[StageState]:
     """For each stage: is its artifact in the store, and if not, what changed since this run folder's last build."""
     lock = run_dir / "lock.json"
-    before = read_json(lock)["stages"] if lock.is_file() else {}
+    before = read_json(lock).get("stages", {}) if lock.is_file() else {}
     found = []
     for stage in compiled.stages:
         reasons: list[str] = []
@@ -233,11 +234,14 @@ class Runner:
         from langadapt.stages.job import Job
 
         folder.mkdir(parents=True, exist_ok=True)
-        context = Context(self.plan.seed, self._device(), self.store.partial(stage.key), self.log)
+        context = self._context(stage)
         inputs = {role: [self.store.path(self.plan.stage(name).key) for name in names] for role, names in stage.inputs.items()}
         module = importlib.import_module(f"langadapt.stages.{MODULES[stage.stage.do]}")
         record: dict[str, Any] = module.run(Job(stage, inputs, folder, context, self.registry))
         return record
+
+    def _context(self, stage: PlannedStage) -> Context:
+        return Context(self.plan.seed, self._device(), self.store.partial(stage.key), self.store.cache, self.log)
 
     def _device(self) -> str:
         if self.device != "auto":
@@ -270,7 +274,7 @@ class Runner:
         return StageFailed(
             f"stage '{stage.name}' failed: {type(error).__name__}: {error}",
             where=f"{last.filename}:{last.lineno}",
-            hint="Run again with --debug for the traceback; finished stages and checkpoints are kept.",
+            hint="Run 'langadapt --debug build …' for the traceback; finished stages and checkpoints are kept.",
         )
 
     def _open_run_dir(self) -> None:
@@ -278,11 +282,31 @@ class Runner:
             self.run_dir.mkdir(parents=True, exist_ok=True)
             (self.run_dir / "events.jsonl").touch()
         except OSError as error:
-            raise disk_error(error, f"the run folder {self.run_dir} cannot be written") from error
+            raise disk_error(error, f"the run folder {self.run_dir} cannot be written", "--out") from error
+        release = self.run_dir / "release"
+        if release.exists() and not (self.run_dir / MARKER).is_file():
+            raise StoreError(
+                "there is something that no build made, and a build would replace it",
+                where=str(release),
+                hint="Move it away, or choose another run folder with --out.",
+            )
 
     def _ask_plugins(self) -> None:
-        """Any plugin may veto; its error is the user's."""
-        self.hooks.langadapt_plan_ready(plan=self.plan)
+        """Any plugin may veto; its error is the user's.
+
+        Raises:
+            RegistryError: a plugin's check itself broke; the build does not go on unchecked.
+        """
+        for implementation in self.hooks.langadapt_plan_ready.get_hookimpls():
+            try:
+                implementation.function(**dict.fromkeys(implementation.argnames, self.plan))
+            except LangadaptError:
+                raise
+            except Exception as error:
+                raise RegistryError(
+                    f"plugin '{implementation.plugin_name}' raised in langadapt_plan_ready: {type(error).__name__}: {error}",
+                    hint="Leave the plugin out with LANGADAPT_PLUGINS=…, or report it to its author.",
+                ) from error
 
     def _write_lock(self) -> None:
         if self.rank > 0:
@@ -317,8 +341,8 @@ class Runner:
         key = exports[-1].key
         target = self.run_dir / "release"
         self.outcome.release = target
-        marker = self.run_dir / ".release-key"
-        if target.is_dir() and marker.is_file() and marker.read_text().strip() == key:
+        marker = self.run_dir / MARKER
+        if target.is_dir() and marker.is_file() and marker.read_text().strip() == key and _whole(target):
             return
         try:
             fresh, old = self.run_dir / f".release-{os.getpid()}", self.run_dir / f".old-{os.getpid()}"
@@ -330,7 +354,7 @@ class Runner:
             shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             shutil.rmtree(fresh, ignore_errors=True)
-            raise disk_error(error, f"the release cannot be copied to {target}") from error
+            raise disk_error(error, f"the release cannot be copied to {target}", "--out") from error
 
     def _event(self, event: str, **values: Any) -> None:
         if self.rank > 0:
@@ -357,6 +381,18 @@ class Runner:
             except Exception as error:
                 self.log.warning(f"plugin '{implementation.plugin_name}' raised in {hook}: {type(error).__name__}: {error}")
                 caller._remove_plugin(implementation.plugin)
+
+
+MARKER = ".release-key"
+"""Names the artifact that ``release`` in a run folder was copied from."""
+
+
+def _whole(release: Path) -> bool:
+    """Whether a copied release is still what its checksums say; a damaged one is copied again."""
+    try:
+        return not list(check_sums(release))
+    except StoreError:
+        return False
 
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG, errno.EPERM)

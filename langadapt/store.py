@@ -6,6 +6,7 @@ Layout below the root::
     partial/<key>/        scratch of a stage that has not finished: staging files and training checkpoints
     locks/<key>.lock      held (flock) while a stage runs; the kernel frees it when a process dies
     roots/<hash>.json     run folders that refer to artifacts; what none refers to may be collected
+    cache/                translation memories and converted models: time saved, never a result
 
 Nothing is in ``objects`` that was not complete when it appeared there.
 """
@@ -62,6 +63,11 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise disk_error(error, f"the store {self.root} cannot be written") from error
+
+    @property
+    def cache(self) -> Path:
+        """What components keep between builds."""
+        return self.root / "cache"
 
     def path(self, key: str) -> Path:
         """Where the artifact of a key is, or would be."""
@@ -122,7 +128,10 @@ class Store:
 
     def verify(self, key: str) -> list[Damage]:
         """Compare every file of an artifact with its recorded digest."""
-        return [Damage(key, file, what) for file, what in damage(self.path(key), self.record(key)["files"])]
+        files = self.record(key).get("files")
+        if not isinstance(files, dict):
+            return [Damage(key, RECORD, "is not the record of an artifact")]
+        return [Damage(key, file, what) for file, what in damage(self.path(key), files)]
 
     def add_root(self, run: Path, keys: list[str]) -> None:
         """Remember that a run folder refers to these artifacts."""
@@ -160,18 +169,17 @@ class Store:
         return removed
 
 
-def disk_error(error: OSError, what: str) -> StoreError:
-    """A full disk or a forbidden folder as one paragraph."""
+def disk_error(error: OSError, what: str, option: str = "--store or LANGADAPT_STORE") -> StoreError:
+    """A full disk or a forbidden folder as one paragraph; `option` is what chooses another one."""
+    elsewhere = f"Choose another folder with {option}."
     hints = {
         errno.ENOSPC: "The disk is full: free some space ('langadapt gc' removes unused artifacts) and run the same command again.",
         errno.EDQUOT: "The quota is used up: free some space and run the same command again.",
-        errno.EACCES: "Choose another folder with --store or LANGADAPT_STORE.",
-        errno.EROFS: "Choose another folder with --store or LANGADAPT_STORE.",
         errno.EFBIG: "The file system or a limit (ulimit -f) forbids files of this size: lift it and run the same command again.",
     }
     return StoreError(
         f"{what}: {error.strerror or error}",
-        hint=hints.get(error.errno or 0, "Choose another folder with --store or LANGADAPT_STORE."),
+        hint=hints.get(error.errno or 0, elsewhere),
     )
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 ROWS, ABOUT = "rows.arrow", "about.json"
 
+TEXTS = ("text", "premise", "hypothesis", "sentence1", "sentence2", "anchor", "positive", "negative", "source", "target")
+"""Standard columns of running text; others say where a row came from."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -33,10 +36,8 @@ class Table:
 
 
 def text_columns(rows: Dataset) -> list[str]:
-    """Columns that hold running text (labels are words, not text)."""
-    return [
-        name for name, feature in rows.features.items() if getattr(feature, "dtype", "") == "string" and name not in ("label", "origin")
-    ]
+    """The columns that hold running text."""
+    return [name for name in rows.column_names if name in TEXTS]
 
 
 def save(rows: Dataset, about: dict[str, Any], folder: Path) -> None:

@@ -106,15 +106,20 @@ def _cached_commit(hub_id: str, revision: str, encoder: bool) -> str | None:
     return ref.read_text().strip() if ref.is_file() else None
 
 
-def hub_error(name: str, hub_id: str, error: Exception) -> DataError:
-    """One paragraph for whatever the Hub client raised."""
+def hub_error(name: str | None, hub_id: str, error: Exception) -> DataError:
+    """One paragraph for whatever the Hub client raised; `name` is the resource's, None for an encoder loaded outright."""
     kind = type(error).__name__
+    if name is None:
+        what, local = "", "Check the spelling and the network, or give the path of a local folder."
+    else:
+        what, local = f"resource '{name}': ", f"Check the network, or give local files with --resource {name}=PATH"
+        local += " (or --base PATH)." if name == "encoder" else "."
     if kind in ("RepositoryNotFoundError", "GatedRepoError", "HFValidationError", "RevisionNotFoundError"):
         return DataError(
-            f"resource '{name}': the Hub has no repository '{hub_id}' that you may read ({kind})",
+            f"{what}the Hub has no repository '{hub_id}' that you may read ({kind})",
             hint="Check the spelling, or run 'hf auth login' if it is private or gated.",
         )
     return DataError(
-        f"resource '{name}': cannot reach the Hub for '{hub_id}' ({kind})",
-        hint=f"Check the network, or give local files with --resource {name}=PATH" + (" (or --base PATH)." if name == "encoder" else "."),
+        f"{what}cannot reach the Hub for '{hub_id}' ({kind})",
+        hint=local,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langadapt.artifacts import licences
 from langadapt.artifacts import scores as score_tables
 from langadapt.artifacts.files import file_digest
 from langadapt.errors import StoreError
@@ -69,20 +70,10 @@ def is_starter(facts: dict[str, Any]) -> bool:
 
 
 def licence_of(facts: dict[str, Any]) -> tuple[str, list[str]]:
-    """(licence tag for the Hub, remarks): the strictest reading of what base and data state."""
+    """(licence tag for the Hub, remarks): the strictest reading of what base, data and translation engines state."""
     texts = {resource["licence"] for resource in facts["resources"]}
-    remarks = []
-    if any("NC" in text or "non-commercial" in text.lower() for text in texts):
-        remarks.append("At least one source is **non-commercial**: do not use this model commercially without asking its owners.")
-    if any("not stated" in text for text in texts):
-        remarks.append("At least one source **states no licence**: clear it before you redistribute this model.")
-    if any("SA" in text for text in texts):
-        remarks.append("At least one source asks for **share-alike**.")
-    known = {"MIT": "mit", "Apache-2.0": "apache-2.0", "CC BY 4.0": "cc-by-4.0", "CC BY-SA 4.0": "cc-by-sa-4.0", "CC0 1.0": "cc0-1.0"}
-    if len(texts) == 1 and (only := next(iter(texts))) in known:
-        return known[only], remarks
-    permissive = texts <= {"MIT", "Apache-2.0", "CC BY 4.0", "CC0 1.0"}
-    return ("apache-2.0" if permissive and texts else "other"), remarks
+    texts |= {engine["licence"] for engine in facts.get("engines", []) if engine["binding"]}
+    return licences.tag(texts), licences.remarks(texts)
 
 
 def card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
@@ -92,7 +83,7 @@ def card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     parts = [_front_matter(facts, scores), f"# {title}\n"]
     if is_starter(facts):
         parts.append(_starter_note(facts))
-    parts += [_intended(facts), _usage(facts), _scores(scores), _making(facts), _sources(facts), _limits(facts)]
+    parts += [_intended(facts), _usage(facts), _scores(scores), _making(facts), _sources(facts), _environment(facts), _limits(facts)]
     return "\n".join(part for part in parts if part)
 
 
@@ -120,6 +111,7 @@ def adapter_card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
         _scores(scores),
         _making(facts),
         _sources(facts),
+        _environment(facts),
         f"Digest of the base's weights: `{base['digest']}`\n",
     ]
     return "\n".join(part for part in parts if part)
@@ -186,7 +178,8 @@ def full_build(facts: dict[str, Any]) -> str:
     recipes = " ".join(f"--recipe {name}" for name in facts["recipes"])
     missing = [resource["name"] for resource in facts["resources"] if resource["place"] == "starter" and not resource["hub"]]
     own = "".join(f" --resource {name}=YOUR_{name.upper().replace('-', '_')}.tsv" for name in missing)
-    return f"langadapt build --lang {facts['language']['code']} {recipes} --sources hub{own}"
+    domain = f" --domain {facts['domain']}" if facts["domain"] else ""
+    return f"langadapt build --lang {facts['language']['code']}{domain} {recipes} --sources hub{own}"
 
 
 def _intended(facts: dict[str, Any]) -> str:
@@ -247,8 +240,18 @@ def _sources(facts: dict[str, Any]) -> str:
     for item in facts["resources"]:
         note = f" ({item['note']})" if item["note"] else ""
         lines.append(f"| {item['name']} | {item['from']} | {item['licence']} | {item['origin']}{note} |")
+    for engine in {engine["name"]: engine for engine in facts.get("engines", [])}.values():
+        note = "" if engine["binding"] else " (covers the engine, not what it translates)"
+        lines.append(f"| translation | {engine['name']} | {engine['licence']}{note} | |")
     _, remarks = licence_of(facts)
-    return "\n".join([*lines, "", *remarks]) + "\n"
+    found = [f"- {remark}" for remark in facts["trained"].get("remarks", [])]
+    about = ["", "What the data's readers had to say:\n", *found] if found else []
+    return "\n".join([*lines, "", *remarks, *about]) + "\n"
+
+
+def _environment(facts: dict[str, Any]) -> str:
+    shown = ", ".join(f"{name} {version}" for name, version in facts["environment"].items())
+    return f"## Environment\n\n{shown}.\n"
 
 
 def _limits(facts: dict[str, Any]) -> str:

@@ -17,6 +17,8 @@ from langadapt.errors import DataError
 MAX_LINE = 1_000_000
 """Characters in one line; more is taken for a broken file."""
 
+csv.field_size_limit(MAX_LINE)
+
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet", ".txt")
 
 
@@ -81,12 +83,12 @@ def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _separated(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     source = lines(path)
     header: list[str] | None = None
+    records: Iterator[tuple[int, list[str]]]
     # TSV is split at tabs with no quoting at all; CSV follows RFC 4180 and may spread a field over lines.
     if kind == ".tsv":
         records = ((number, text.split("\t")) for number, text in source if text)
     else:
-        reader = csv.reader(text + "\n" for _, text in source)
-        records = ((reader.line_num, record) for record in reader if record)
+        records = _csv(path, source)
     for number, record in records:
         if header is None:
             header = [name.strip() for name in record]
@@ -94,6 +96,16 @@ def _separated(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if len(record) != len(header):
             raise DataError(f"{len(record)} fields where the header has {len(header)} ({', '.join(header)})", where=f"{path}:{number}")
         yield f"{path}:{number}", dict(zip(header, record, strict=True))
+
+
+def _csv(path: Path, source: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(text + "\n" for _, text in source)
+    try:
+        yield from ((reader.line_num, record) for record in reader if record)
+    except csv.Error as error:
+        raise DataError(
+            f"not CSV: {error}", where=f"{path}:{reader.line_num}", hint="Check the quotes around this line: one may be open."
+        ) from error
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -18,6 +18,8 @@ COMMANDS = {
     "show": "Show one of them whole: facts, stages, options.",
     "plugins": "List plugins, what they bring, and which are broken.",
     "check": "Check manifests and plugins without building.",
+    "translators": "Say what can translate between two languages here.",
+    "translate": "Translate columns of a table, to look at or to score on.",
     "tokens": "Measure a vocabulary on a language's text, and advise.",
     "show-token": "Say where the row of a token came from.",
     "embed": "Turn texts into vectors.",

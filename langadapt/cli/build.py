@@ -55,7 +55,7 @@ def _relaunch(processes: int, device: str) -> None:
 
 
 def _say(outcome: Any, as_json: bool) -> None:
-    from langadapt.artifacts.release import full_build, is_starter
+    from langadapt.artifacts.release import full_build, is_starter, licence_of
 
     release: Path | None = outcome.release
     if as_json:
@@ -81,7 +81,11 @@ def _say(outcome: Any, as_json: bool) -> None:
         click.echo("\n".join(["", *scores.table(scores.load(release)), ""]))
     if release:
         click.echo(f"Release: {release}")
+    for report in sorted(outcome.run_dir.glob("data-*.html")):
+        click.echo(f"Look at the data: {report}")
     facts = next((stage.facts for stage in reversed(outcome.plan.stages) if stage.facts), None)
+    for remark in licence_of(dict(facts))[1] if facts else []:
+        click.echo(remark.replace("**", ""))
     if facts and is_starter(dict(facts)):
         click.echo(
             "This is a starter release, for trying things out: its base is a 4-bit round trip or its pairs come from a small grammar.\n"

@@ -2,52 +2,68 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from langadapt.errors import LangadaptError
+    from langadapt.registry.registry import Registry
 
 
 @click.command("check")
 @click.argument("files", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_context
-def command(ctx: click.Context, files: tuple[str, ...]) -> None:
+def command(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
     """Check manifests without building: the FILES given, or all there are; and import every component.
 
-    Every problem is reported, each with its file and line.
+    Every problem is reported, each with its file and line.  What only a language or domain can fill in ($lang.x) is left to plan.
     """
-    from langadapt.compose import parse_manifest
-    from langadapt.errors import LangadaptError, ManifestError, Problems, RegistryError, raise_all
-    from langadapt.manifests import yaml
-    from langadapt.manifests.language import DomainManifest, LanguageManifest
-    from langadapt.manifests.recipe import RecipeManifest
+    from langadapt.errors import LangadaptError, Problems, RegistryError, raise_all
     from langadapt.registry.catalog import SORTS
     from langadapt.runner import setup
 
     registry, catalog = setup(ctx.obj["plugins"])
-    models: dict[str, type[BaseModel]] = {"language": LanguageManifest, "domain": DomainManifest, "recipe": RecipeManifest}
     paths = list(files) or [str(path) for sort in SORTS for path in catalog.files[sort].values()]
     problems: list[LangadaptError] = []
     for path in paths:
-        try:
-            from pathlib import Path
-
-            document = yaml.load(Path(path))
-            sort = next((s for s in SORTS if s in document.data), None)
-            if sort is None:
-                raise ManifestError("is no manifest", where=f"{path}:1", hint="Start it with recipe:, language: or domain:.")
-            parse_manifest(models[sort], document)
-        except LangadaptError as error:
-            problems += error.errors if isinstance(error, Problems) else [error]
-    components = [] if files else registry.list()
-    for item in components:
+        problems += _problems(path, registry)
+    found = [] if files else registry.list()
+    for item in found:
         try:
             registry.get(item.ref.kind, item.ref.name)
         except LangadaptError as error:
             problems.append(error)
     if not files:
         problems += [RegistryError(f"plugin '{p.name}' is broken: {p.problem}") for p in registry.plugins.broken]
+    if as_json:
+        told = [{"where": p.where, "what": p.what, "hint": p.hint} for p in problems]
+        click.echo(json.dumps({"manifests": len(paths), "components": len(found), "problems": told}, ensure_ascii=False, indent=2))
+        ctx.exit(Problems.exit_code if problems else 0)
     raise_all(problems)
-    click.echo(f"{len(paths)} manifests and {len(components)} components are fine.")
+    click.echo(f"{len(paths)} manifests and {len(found)} components are fine.")
+
+
+def _problems(path: str, registry: Registry) -> list[LangadaptError]:
+    """Everything wrong with one manifest."""
+    from langadapt.compose import check_recipe, parse_manifest
+    from langadapt.errors import LangadaptError, ManifestError, Problems
+    from langadapt.manifests import yaml
+    from langadapt.manifests.language import DomainManifest, LanguageManifest
+
+    try:
+        document = yaml.load(Path(path))
+        if "recipe" in document.data:
+            check_recipe(document, registry)
+        elif "language" in document.data:
+            parse_manifest(LanguageManifest, document)
+        elif "domain" in document.data:
+            parse_manifest(DomainManifest, document)
+        else:
+            raise ManifestError("is no manifest", where=f"{path}:1", hint="Start it with recipe:, language: or domain:.")
+    except LangadaptError as error:
+        return error.errors if isinstance(error, Problems) else [error]
+    return []

@@ -55,7 +55,10 @@ def command(
     from langadapt.errors import DataError
     from langadapt.inference.encoder import Encoder
     from langadapt.runner import setup
+    from langadapt.store import disk_error
 
+    if output is not None and not output.absolute().parent.is_dir():
+        raise DataError("there is no such folder to write to", where=str(output.absolute().parent), hint="Make it first.")
     lines = [text for _, text in tables.lines(texts)] if texts else _stdin(sys.stdin.buffer)
     if not lines:
         raise DataError("there is no text", where=str(texts or "standard input"))
@@ -82,9 +85,13 @@ def command(
     import numpy as np
 
     temporary = output.with_name(f".{output.name}.part")
-    with temporary.open("wb") as handle:
-        np.save(handle, vectors)
-    temporary.rename(output)
+    try:
+        with temporary.open("wb") as handle:
+            np.save(handle, vectors)
+        temporary.rename(output)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(error, f"{output} cannot be written", "--output") from error
     click.echo(f"{len(vectors):,} vectors of {vectors.shape[1]} dimensions in {output}", err=True)
 
 

@@ -7,8 +7,15 @@ import json
 import click
 
 
+def _whats(ctx: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+    from langadapt.registry.catalog import SORTS
+    from langadapt.registry.kinds import KINDS
+
+    return [name for name in (*(f"{sort}s" for sort in SORTS), *KINDS) if name.startswith(start)]
+
+
 @click.command("list")
-@click.argument("what", required=False)
+@click.argument("what", required=False, shell_complete=_whats)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_context
 def command(ctx: click.Context, what: str | None, as_json: bool) -> None:

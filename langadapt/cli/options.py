@@ -14,20 +14,91 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+def manifests(sort: str) -> Complete:
+    """Completes the names of languages, domains or recipes."""
+
+    def complete(ctx: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+        from langadapt.registry.catalog import Catalog
+        from langadapt.registry.plugins import load_plugins
+
+        return [name for name in Catalog.of(load_plugins().data_dirs).files[sort] if name.startswith(start)]
+
+    return complete
+
+
+def components(kind: str) -> Complete:
+    """Completes the names of one kind of component."""
+
+    def complete(ctx: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+        from langadapt.registry.plugins import load_plugins
+        from langadapt.registry.registry import Registry
+
+        return [name for name in Registry(load_plugins()).names(kind) if name.startswith(start)]
+
+    return complete
+
+
+def slot(given: str | None) -> str | dict[str, Any] | None:
+    """``NAME``, or a slot in YAML: ``{use: NAME, option: value}``."""
+    if given is None or not given.lstrip().startswith("{"):
+        return given
+    from langadapt.manifests import yaml
+
+    found: dict[str, Any] = yaml.parse(f"slot: {given}", "--translator").data["slot"]
+    return found
+
+
 def request_options(function: F) -> F:
     """What to build: language, domain, recipes, overrides."""
     for option in reversed(
         [
-            click.option("--lang", metavar="CODE|FILE.yaml", help="Language: a code, or a manifest of your own."),
-            click.option("--domain", metavar="NAME", help="Domain: twitter, clinical, telecom, or a plugin's."),
-            click.option("--recipe", "recipes", multiple=True, metavar="NAME|FILE.yaml", help="Recipe; several are chained."),
+            click.option(
+                "--lang",
+                metavar="CODE|FILE.yaml",
+                shell_complete=manifests("language"),
+                help="Language: a code, or a manifest of your own.",
+            ),
+            click.option(
+                "--domain",
+                metavar="NAME|FILE.yaml",
+                shell_complete=manifests("domain"),
+                help="Domain: twitter, clinical, telecom, or a plugin's.",
+            ),
+            click.option(
+                "--recipe",
+                "recipes",
+                multiple=True,
+                metavar="NAME|FILE.yaml",
+                shell_complete=manifests("recipe"),
+                help="Recipe; several are chained.",
+            ),
             click.option("--base", metavar="PATH|HUB_ID", help="Start from this encoder."),
             click.option("--resource", "resources", multiple=True, metavar="NAME=PATH", help="Use these files for a resource."),
             click.option(
                 "--sources", type=click.Choice(["starter", "hub"]), help="Where resources come from. [default: starter if there is one]"
             ),
             click.option(
-                "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a manifest value: stages.NAME.OPTION=…, lang.KEY=…"
+                "--translator",
+                metavar="NAME|SLOT",
+                shell_complete=components("translator"),
+                help="Translates pairs given in another language (--resource nli-en=…): a name, or '{use: NAME, …}'.",
+            ),
+            click.option(
+                "--licence-policy",
+                type=click.Choice(["any", "permissive"]),
+                default="any",
+                show_default=True,
+                help="permissive: refuse bases, data and engines that forbid redistribution or state no licence.",
+            ),
+            click.option(
+                "--set",
+                "sets",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Change a manifest value: stages.NAME.OPTION=…, lang.KEY=…, domain.KEY=…",
             ),
             click.option("--seed", type=int, default=42, show_default=True, help="The one seed of the plan."),
             click.option(
@@ -53,5 +124,7 @@ def make_request(values: dict[str, Any]) -> Request:
         base=values["base"],
         resources=tuple(values["resources"]),
         sources=values["sources"],
+        translator=slot(values["translator"]),
+        licence_policy=values["licence_policy"],
         seed=values["seed"],
     )

@@ -12,9 +12,24 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+def _sorts(ctx: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+    from langadapt.registry.catalog import SORTS
+    from langadapt.registry.kinds import KINDS
+
+    return [name for name in (*SORTS, *KINDS) if name.startswith(start)]
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+    from langadapt.cli.options import components, manifests
+    from langadapt.registry.catalog import SORTS
+
+    sort = ctx.params.get("sort") or ""
+    return (manifests if sort in SORTS else components)(sort)(ctx, parameter, start)
+
+
 @click.command("show")
-@click.argument("sort")
-@click.argument("name")
+@click.argument("sort", shell_complete=_sorts)
+@click.argument("name", shell_complete=_names)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_context
 def command(ctx: click.Context, sort: str, name: str, as_json: bool) -> None:

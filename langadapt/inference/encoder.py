@@ -343,6 +343,23 @@ class Encoder:
                 self._module.train()
         return vectors
 
+    def token_states(self, ids: Sequence[Sequence[int]], *, batch_tokens: int = 4096, progress: bool | Log = False) -> list[np.ndarray]:
+        """Last-layer states of the base, without adapters, for token ids that its tokenizer made: (T, d) float32 each, in order.
+
+        The caller has cut the sequences to the encoder's maximum length.
+        """
+        groups = group_by_length([len(one) for one in ids], batch_tokens)
+        found: list[np.ndarray] = [np.empty((0, 0), dtype=np.float32)] * len(ids)
+        device = self._module.device.type
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
+            for group in _log(progress).track(groups, "reading tokens", len(groups)):
+                tokens, mask = self._module.pad([ids[i] for i in group])
+                (last,) = self._module.hidden(tokens, mask)
+                states = last.float().cpu().numpy()
+                for row, i in enumerate(group):
+                    found[i] = states[row, : len(ids[i])].copy()
+        return found
+
     @staticmethod
     def _check(texts: Sequence[str]) -> None:
         if isinstance(texts, str):
@@ -383,7 +400,7 @@ def _local(source: str | Path) -> Path:
     try:
         return Path(snapshot_download(source, allow_patterns=CHECKPOINT_FILES, ignore_patterns=["onnx/*", "openvino/*"]))
     except Exception as error:
-        raise hub_error("encoder", source, error) from error
+        raise hub_error(None, source, error) from error
 
 
 def _component(registry: Registry | None, kind: str, slot: dict[str, Any]) -> Component:

@@ -30,6 +30,8 @@ class LanguageManifest(BaseModel):
     related: list[str] = []
     note: str = ""
     normalizer: Slot | None = None
+    translator: Slot | None = None
+    """What translates pairs of other languages into this one, where it has none of its own."""
     encoders: list[str] = []
     """Published Hub encoders worth starting from, best first; `resources.encoder` is the default."""
     evaluators: list[Slot] = []

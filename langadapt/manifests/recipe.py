@@ -18,8 +18,9 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) or value is None else [value]
 
 
-Slots = Annotated[list[Slot], BeforeValidator(_listed)]
-Names = Annotated[list[str], BeforeValidator(_listed)]
+Slots = Annotated[list[Slot], BeforeValidator(_listed), Field(min_length=1)]
+Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+Selectors = Annotated[list[Slot], BeforeValidator(_listed)]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -66,7 +67,7 @@ class Collect(Stage):
     do: Literal["collect"]
     corpus: Slots
     normalizer: Slot | None = None
-    selectors: Slots = []
+    selectors: Selectors = []
 
 
 class Pair(Stage):
@@ -80,7 +81,7 @@ class Pair(Stage):
     encoder: str | None = None
     translator: Slot | None = None
     normalizer: Slot | None = None
-    selectors: Slots = []
+    selectors: Selectors = []
 
 
 class TrainTokenizer(Stage):
@@ -134,7 +135,7 @@ class Train(Stage):
     optimizer: Slot = "adamw"
     schedule: Slot = "linear"
     pooler: Slot | None = None
-    epochs: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     steps: Annotated[int, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(gt=0)] = 32
     """Rows per optimiser step, all devices together."""
@@ -142,7 +143,7 @@ class Train(Stage):
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
     warmup: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the steps over which the rate rises from zero."""
-    clip: Annotated[float, Field(gt=0)] = 1.0
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Largest gradient norm."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Dropout of the body while training; None keeps the checkpoint's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SourceName = Literal["starter", "hub", "path"]
 
@@ -74,6 +74,14 @@ class Resource(_Strict):
     score_range: tuple[float, float] = (0.0, 5.0)
     prompt: str = ""
     """Text an encoder expects before every sentence (e5's ``query: ``)."""
+
+    @field_validator("score_range")
+    @classmethod
+    def _rises(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] < value[1]:
+            raise ValueError("the first number must be below the second")
+        return value
+
     pinned: Any = Field(default=None, exclude=True)
     """The chosen source (:class:`langadapt.registry.sources.Pinned`), set when a plan is compiled."""
 

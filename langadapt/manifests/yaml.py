@@ -17,6 +17,9 @@ from langadapt.errors import ManifestError
 
 KeyPath = tuple[str | int, ...]
 
+DEPTH = 50
+"""Levels of a manifest; no sensible one has a fifth of them."""
+
 
 @dataclass(frozen=True)
 class Document:
@@ -60,6 +63,8 @@ def parse(text: str, file: str) -> Document:
     """Parse manifest text; `file` is the name shown in errors."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError as error:
+        raise ManifestError("is nested too deeply", where=file) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ManifestError(
@@ -74,11 +79,20 @@ def parse(text: str, file: str) -> Document:
             "a manifest is a mapping of keys to values", where=f"{file}:1", hint="Start it with 'recipe: NAME' or 'language: CODE'."
         )
     lines: dict[KeyPath, int] = {}
-    return Document(file, _plain(root, (), lines, file), lines)
+    try:
+        return Document(file, _plain(root, (), lines, file), lines)
+    except RecursionError as error:
+        raise ManifestError("is nested too deeply", where=file) from error
 
 
 def _plain(node: Node, path: KeyPath, lines: dict[KeyPath, int], file: str) -> Any:
     lines[path] = node.start_mark.line + 1
+    if len(path) > DEPTH:
+        raise ManifestError(
+            f"is nested more than {DEPTH} levels deep, or an alias stands inside what it names",
+            where=f"{file}:{lines[path]}",
+            hint="Write the value out in place of the alias.",
+        )
     if isinstance(node, ScalarNode):
         return _scalar(node)
     if isinstance(node, SequenceNode):

@@ -13,6 +13,7 @@ def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("adaptation", "full", "langadapt.training.adaptation:Full", "train every weight"),
         ComponentRef("adaptation", "freeze", "langadapt.training.adaptation:Freeze", "train embeddings or the top layers only"),
+        ComponentRef("normalizer", "chain", "langadapt.modeling.normalizing:Chain", "several normalizers, one after another"),
         ComponentRef("optimizer", "adamw", "langadapt.training.optimizer:AdamW", "AdamW, fused"),
         ComponentRef("pooler", "mean", "langadapt.modeling.pooling:Mean", "mean of the token states"),
         ComponentRef("pooler", "cls", "langadapt.modeling.pooling:Cls", "state of the first token"),

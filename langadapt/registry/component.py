@@ -29,6 +29,16 @@ Unkeyed = _Unkeyed()
 """``Annotated[int, Unkeyed]``: leave this option out of the cache key."""
 
 
+@dataclass(frozen=True)
+class Use:
+    """Marks an option that is itself a component (or a list of them): ``Annotated[Any, Use("translator")]``.
+
+    A recipe writes it as any slot, ``NAME`` or ``{use: NAME, …}``; the registry builds it.
+    """
+
+    kind: str
+
+
 class Component(BaseModel):
     """Base class of every component.
 
@@ -52,6 +62,20 @@ class Component(BaseModel):
             value = getattr(self, key)
             options[key] = _plain(value)
         return {"use": self.name, "version": self.version, **options}
+
+    def slot(self) -> dict[str, Any]:
+        """The component as a slot that builds it again."""
+        plain = self.model_dump(mode="json")
+        return {"use": self.name, **{key: _slot(getattr(self, key), plain[key]) for key in type(self).model_fields}}
+
+
+def _slot(value: Any, plain: Any) -> Any:
+    """A nested component as its slot; everything else as pydantic wrote it."""
+    if isinstance(value, Component):
+        return value.slot()
+    if isinstance(value, list | tuple) and any(isinstance(item, Component) for item in value):
+        return [item.slot() for item in value]
+    return plain
 
 
 def _plain(value: Any) -> Any:
@@ -108,6 +132,8 @@ class Context:
     device: str = "cpu"
     workdir: Path = Path(".")
     """Scratch folder of this stage; survives a kill until the stage is done."""
+    cache: Path = Path(".cache")
+    """Folder that outlives stages and builds (translation memories, converted models); deleting it loses time, never a result."""
     log: Log = field(default_factory=SilentLog)
 
     def rng(self, purpose: str) -> np.random.Generator:

@@ -35,10 +35,28 @@ class Document:
 
 @dataclass(frozen=True)
 class Translation:
-    """One translated sentence and the engine's own score (higher is better), if it has one."""
+    """One translated sentence, the engine's own score (higher is better) and its count of unknown words, if it has them."""
 
     text: str
     score: float | None = None
+    unknown: int | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a translator can do for one pair of languages on this machine."""
+
+    name: str
+    """The engine or model that would serve the pair, for people: ``apertium en-gl``."""
+    ready: bool
+    needs: str = ""
+    """What to install or give first; empty when it is ready."""
+    licence: str = "not stated"
+    """Of the engine or its weights, as published."""
+    binding: bool = True
+    """False where the licence covers the program alone and says nothing of what it translates."""
+    fingerprint: str = ""
+    """Identity of the engine's data (model bytes, compiled dictionaries): the same one gives the same translations."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +121,17 @@ class PairReader(Protocol):
 
 
 class Translator(Protocol):
-    """kind ``translator``: a machine-translation engine."""
+    """kind ``translator``: a machine-translation engine.  Language codes are BCP 47."""
 
-    def translate(self, texts: list[str], source: str, target: str) -> list[Translation]:
-        """As many translations as texts, in order.  Language codes are BCP 47."""
+    def offer(self, source: str, target: str) -> Offer:
+        """Whether and how it serves a pair here; cheap, loads no model.  Raises nothing for a pair it cannot serve."""
+
+    def translate(self, texts: list[str], source: str, target: str, ctx: Context) -> Iterator[tuple[int, Translation]]:
+        """(place in `texts`, translation), each as soon as it is known, in the engine's own order, every place once.
+
+        Raises:
+            DataError: the engine is absent, died, hung, or did not answer for every text.
+        """
 
 
 class Selector(Protocol):
@@ -253,13 +278,13 @@ class Kind:
     """Methods that one with ``light = True`` must define as well."""
 
 
-__all__ = ["KINDS", "Batch", "Document", "Loss", "Mixture", "Score", "Translation", "Vocab"]
+__all__ = ["KINDS", "Batch", "Document", "Loss", "Mixture", "Offer", "Score", "Translation", "Vocab"]
 
 KINDS: dict[str, Kind] = {
     "corpus": Kind(CorpusReader, ("documents",)),
     "normalizer": Kind(Normalizer, ("normalize", "fast")),
     "pairs": Kind(PairReader, ("pairs",)),
-    "translator": Kind(Translator, ("translate",)),
+    "translator": Kind(Translator, ("offer", "translate")),
     "selector": Kind(Selector, ("select",)),
     "tokenizer": Kind(TokenizerTrainer, ("train",)),
     "vocab-init": Kind(VocabInit, ("mixture",)),

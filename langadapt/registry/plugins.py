@@ -19,6 +19,7 @@ import pluggy
 from langadapt.errors import RegistryError, did_you_mean
 from langadapt.registry import builtin, hookspecs
 from langadapt.registry.hookspecs import ComponentRef
+from langadapt.registry.kinds import KINDS
 
 GROUP = "langadapt"
 
@@ -65,7 +66,7 @@ def load_plugins(extra: Sequence[str] = (), environ: dict[str, str] | None = Non
         plugin = Plugin(entry.name, entry.dist.version if entry.dist else "", entry.value)
         try:
             module = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             plugin.problem = f"cannot be imported: {type(error).__name__}: {error}"
             found.append(plugin)
         else:
@@ -73,7 +74,7 @@ def load_plugins(extra: Sequence[str] = (), environ: dict[str, str] | None = Non
     for name in extra:
         try:
             module = importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RegistryError(
                 f"--plugin {name} cannot be imported: {type(error).__name__}: {error}",
                 hint="Give a module that is on the Python path.",
@@ -104,7 +105,7 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> Plu
             plugin.components = [_checked(ref) for ref in module.langadapt_components()]
         if "langadapt_data_dirs" in plugin.hooks:
             plugin.data_dirs = [Path(folder) for folder in module.langadapt_data_dirs()]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         plugin.problem = f"{type(error).__name__}: {error}"
         plugin.components, plugin.data_dirs = [], []
         if manager.has_plugin(plugin.name):
@@ -115,6 +116,8 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> Plu
 def _checked(ref: Any) -> ComponentRef:
     if not isinstance(ref, ComponentRef):
         raise TypeError(f"langadapt_components() must yield ComponentRef, not {type(ref).__name__}")
+    if ref.kind not in KINDS:
+        raise ValueError(f"component '{ref.name}' is of the unknown kind '{ref.kind}'. {did_you_mean(ref.kind, KINDS)}")
     if ref.target.count(":") != 1:
         raise ValueError(f"component '{ref.name}': target '{ref.target}' is not 'package.module:Class'")
     return ref

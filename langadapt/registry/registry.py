@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from langadapt.errors import LangadaptError, RegistryError, did_you_mean
-from langadapt.registry.component import Component
+from langadapt.registry.component import Component, Use
 from langadapt.registry.hookspecs import ComponentRef
 from langadapt.registry.kinds import KINDS
 from langadapt.registry.plugins import Plugin, Plugins
@@ -28,7 +28,7 @@ class Registry:
     """All components that the loaded plugins bring.
 
     Raises:
-        RegistryError: two plugins claim one name (naming both), or a plugin names a kind that does not exist.
+        RegistryError: two plugins claim one name (naming both).
     """
 
     def __init__(self, plugins: Plugins) -> None:
@@ -39,11 +39,6 @@ class Registry:
 
     def _add(self, plugin: Plugin) -> None:
         for ref in plugin.components:
-            if ref.kind not in KINDS:
-                raise RegistryError(
-                    f"plugin '{plugin.name}' brings '{ref.name}' of the unknown kind '{ref.kind}'",
-                    hint=did_you_mean(ref.kind, KINDS),
-                )
             earlier = self._listed.get((ref.kind, ref.name))
             if earlier:
                 raise RegistryError(
@@ -111,10 +106,20 @@ class Registry:
         if not isinstance(name, str):
             raise RegistryError(f"a {kind} is a name or 'use: NAME' with options", where=where)
         found = self.get(kind, name, where)
+        for option, info in found.model_fields.items():
+            inner = next((mark.kind for mark in info.metadata if isinstance(mark, Use)), None)
+            if inner and option in options:
+                options[option] = self._inner(inner, options[option], where)
         try:
             return found.model_validate(options)
         except ValidationError as error:
             raise option_error(error, f"{kind} '{name}'", list(found.model_fields), where) from error
+
+    def _inner(self, kind: str, value: Any, where: str | None) -> Any:
+        """An option that is a component, or a list of them, built."""
+        if isinstance(value, list):
+            return [self._inner(kind, item, where) for item in value]
+        return value if isinstance(value, Component) or value is None else self.build(kind, value, where)
 
 
 def option_error(error: ValidationError, owner: str, known: list[str], where: str | None) -> LangadaptError:

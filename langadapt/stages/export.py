@@ -15,7 +15,7 @@ from langadapt.artifacts import release, scores
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.artifacts.picture import score_bars
 from langadapt.modeling.encoder import EncoderModule
-from langadapt.stages.job import Job, slot_of
+from langadapt.stages.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -25,11 +25,11 @@ def run(job: Job) -> dict[str, Any]:
     else:
         facts, width = _encoder(job)
     found = scores.load(job.need("scores")) if job.one("scores") else {}
-    facts = {**job.planned.facts, **facts, "trained": _training(job)}
+    facts = {**job.planned.facts, **facts, "trained": _training(job), "environment": environment()}
     if found:
         scores.save(found, job.folder)
         (job.folder / "scores.svg").write_text(score_bars(found), encoding="utf-8")
-    write_json(job.folder / "provenance.json", {**facts, "environment": environment()})
+    write_json(job.folder / "provenance.json", facts)
     card = release.card(facts, found) if width is not None else release.adapter_card(facts, found)
     (job.folder / "README.md").write_text(card, encoding="utf-8")
     release.write_sums(job.folder)
@@ -44,7 +44,7 @@ def _encoder(job: Job) -> tuple[dict[str, Any], int]:
     normalizer = job.slot("normalizer")
     if normalizer is not None:
         baked = release.bake_normalizer(loaded.tokenizer, normalizer)
-        loaded.settings = loaded.settings.with_(normalizer=slot_of(normalizer), normalizer_in_tokenizer=baked)
+        loaded.settings = loaded.settings.with_(normalizer=normalizer.slot(), normalizer_in_tokenizer=baked)
     module: EncoderModule = loaded.module(job.pooler(loaded))
     for exporter in job.slot("exporters"):
         exporter.export(module, loaded.tokenizer, loaded.settings, job.folder)
@@ -56,7 +56,7 @@ def _encoder(job: Job) -> tuple[dict[str, Any], int]:
         "width": module.width,
         "normalizer_in_tokenizer": loaded.settings.normalizer_in_tokenizer,
         "prompt": loaded.settings.prompt,
-        "normalizer": {**slot_of(normalizer), "version": normalizer.version} if normalizer is not None else None,
+        "normalizer": {**normalizer.slot(), "version": normalizer.version} if normalizer is not None else None,
         "pooler": loaded.settings.pooler,
         "vocabulary": {"method": loaded.origins.method, "counts": loaded.origins.counts()} if loaded.origins is not None else None,
     }
@@ -73,7 +73,7 @@ def _adapter(job: Job, source: Path) -> dict[str, Any]:
     settings, _ = encoders.read_settings(source)
     normalizer = job.slot("normalizer")
     if normalizer is not None:  # the base's tokenizer knows nothing of it: the encoder applies it to the adapter's texts
-        settings = settings.with_(normalizer=slot_of(normalizer), normalizer_in_tokenizer=False)
+        settings = settings.with_(normalizer=normalizer.slot(), normalizer_in_tokenizer=False)
         write_json(job.folder / encoders.SETTINGS, dataclasses.asdict(settings))
     return {"adapter": dataclasses.asdict(record), "max_length": settings.max_length, "pooler": settings.pooler, "prompt": settings.prompt}
 

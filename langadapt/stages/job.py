@@ -73,8 +73,3 @@ class Job:
         adaptation.load(loaded.model, folder)
         module = loaded.module(self.pooler(loaded))
         return Encoder(loaded, (module if record.quantization else module.to(self.ctx.device)).eval(), self.slot("normalizer"))
-
-
-def slot_of(component: Component) -> dict[str, Any]:
-    """A component as a slot that builds it again."""
-    return {"use": component.name, **component.model_dump(mode="json")}

@@ -16,7 +16,7 @@ from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.errors import ModelError
 from langadapt.modeling.digest import weights_digest
 from langadapt.modeling.encoder import EncoderModule
-from langadapt.stages.job import Job, slot_of
+from langadapt.stages.job import Job
 from langadapt.training.tokenized import TokenizedRows
 
 CENTROID_TEXTS = 1000
@@ -47,7 +47,7 @@ class Light:
         """
         source, adaptation = job.need("encoder"), job.slot("adaptation")
         earlier = source if adapters.is_adapter(source) else None
-        if earlier is not None and (before := adapters.load(earlier).adaptation) != slot_of(adaptation):
+        if earlier is not None and (before := adapters.load(earlier).adaptation) != adaptation.slot():
             raise ModelError(
                 f"the encoder carries an adapter of '{before['use']}', and this stage trains '{adaptation.name}' (or other options of it)",
                 where=job.planned.where,
@@ -105,7 +105,7 @@ class Light:
             artifact=self.folder.resolve().name,
         )
         record = adapters.AdapterRecord(
-            adaptation=slot_of(adaptation),
+            adaptation=adaptation.slot(),
             library=adaptation.library,
             base=base,
             trained=trained,

@@ -10,7 +10,7 @@ from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.artifacts.fetch import fetch
 from langadapt.errors import ModelError
 from langadapt.modeling.layers import keep_layers, random_weights
-from langadapt.stages.job import Job, slot_of
+from langadapt.stages.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def run(job: Job) -> dict[str, Any]:
         loaded = _reshaped(loaded, folder, job)
     settings = loaded.settings
     if job.slot("pooler") is not None:
-        settings = settings.with_(pooler=slot_of(job.slot("pooler")))
+        settings = settings.with_(pooler=job.slot("pooler").slot())
     longest = getattr(loaded.model.config, "max_position_embeddings", None) or job.stage.max_length
     # RoBERTa's positions start behind the padding id.
     if loaded.model.config.model_type in ("roberta", "xlm-roberta", "camembert"):

@@ -2,28 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from langadapt.artifacts import dataset
 from langadapt.errors import DataError
+from langadapt.registry.component import Log
 from langadapt.stages.collect import select
 from langadapt.stages.job import Job
 
-TEXTS = ("premise", "hypothesis", "sentence1", "sentence2", "anchor", "positive", "negative")
+T = TypeVar("T")
+
+
+@dataclass
+class Remarks:
+    """A log that passes everything on and keeps the warnings: what a reader had to say of its data belongs into the card."""
+
+    log: Log
+    warnings: list[str] = field(default_factory=list)
+
+    def info(self, message: str) -> None:
+        self.log.info(message)
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+        self.log.warning(message)
+
+    def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+        return self.log.track(items, what, total)
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        self.log.metrics(step, values)
 
 
 def run(job: Job) -> dict[str, Any]:
     reader, normalizer = job.slot("source"), job.slot("normalizer")
     rows: list[dict[str, Any]] = []
-    for row in job.ctx.log.track(reader.pairs(job.slot("translator"), job.ctx), f"reading {reader.name}"):
+    heard = Remarks(job.ctx.log)
+    for row in job.ctx.log.track(reader.pairs(job.slot("translator"), replace(job.ctx, log=heard)), f"reading {reader.name}"):
         if normalizer:
-            row = {k: normalizer.normalize(v) if k in TEXTS and v else v for k, v in row.items()}
+            row = {k: normalizer.normalize(v) if k in dataset.TEXTS and v else v for k, v in row.items()}
         rows.append(row)
     if len(rows) < 2:
         count = "no pairs" if not rows else "one pair only"
         raise DataError(f"{reader.name}: {count}", where=job.planned.where, hint="Training needs at least two.")
     data, dropped = select(job, dataset.from_rows(rows))
     note = next((resource.note for resource in job.planned.resources() if resource.note), "")
-    dataset.save(data, {"note": note, **dropped}, job.folder)
+    remarks = [f"{job.planned.name}: {remark}" for remark in (*heard.warnings, *_translated(job, len(rows), len(data), dropped))]
+    dataset.save(data, {"note": note, "remarks": remarks, **dropped}, job.folder)
     job.ctx.log.info(f"{len(data):,} pairs ({', '.join(data.column_names)})")
     return {"type": "Pairs", "rows": len(data)}
+
+
+def _translated(job: Job, read: int, kept: int, dropped: dict[str, int]) -> list[str]:
+    """One remark on a translated data set: from where, by what, and how much the checks took out."""
+    engine = job.planned.identity.get("engine")
+    if engine is None:
+        return []
+    source = job.slot("source")
+    shares = ", ".join(f"{name.removeprefix('dropped by ')} {count:,}" for name, count in dropped.items() if count)
+    took = f"; checks dropped {shares}" if shares else ""
+    return [f"{kept:,} of {read:,} pairs, translated by machine from '{source.source_language}' with {engine['name']}{took}"]

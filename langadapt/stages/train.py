@@ -13,11 +13,11 @@ import torch
 from langadapt.artifacts import dataset
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
-from langadapt.artifacts.files import write_json
+from langadapt.artifacts.files import read_json, write_json
 from langadapt.errors import DataError, ModelError
 from langadapt.inference.encoder import Encoder
 from langadapt.modeling.encoder import EncoderModule
-from langadapt.stages.job import Job, slot_of
+from langadapt.stages.job import Job
 from langadapt.stages.light import Light
 from langadapt.training.loop import Settings, Validation, train
 from langadapt.training.rows import train_rows
@@ -32,7 +32,7 @@ def run(job: Job) -> dict[str, Any]:
     light = Light.of(job) if getattr(adaptation, "light", False) else None
     loaded = light.base if light else job.encoder("encoder", mlm_head=bool(objective.needs_mlm_head))
     if job.slot("pooler") is not None:
-        loaded.settings = loaded.settings.with_(pooler=slot_of(job.slot("pooler")))
+        loaded.settings = loaded.settings.with_(pooler=job.slot("pooler").slot())
     if stage.dropout is not None:
         set_dropout(loaded.model, stage.dropout)
     encoder = loaded.module(job.pooler(loaded))
@@ -71,8 +71,16 @@ def run(job: Job) -> dict[str, Any]:
     else:
         loaded.model.to("cpu")
         encoders.save(loaded, job.folder)
-    write_json(job.folder / HISTORY, {"steps": settings.steps, "truncated": rows.truncated, **dataclasses.asdict(history)})
+    told = {"steps": settings.steps, "truncated": rows.truncated, "remarks": remarks(job)}
+    write_json(job.folder / HISTORY, {**told, **dataclasses.asdict(history)})
     return {"type": "Encoder", "trained": trained, "steps": settings.steps}
+
+
+def remarks(job: Job) -> list[str]:
+    """What the readers of this stage's data, and of the stages before it, had to say."""
+    earlier = job.need("encoder") / HISTORY
+    before = read_json(earlier).get("remarks", []) if earlier.is_file() else []
+    return list(dict.fromkeys([*before, *dataset.load(job.need("data")).about.get("remarks", [])]))
 
 
 def tokenized(job: Job, loaded: LoadedEncoder, objective: Any) -> TokenizedRows:

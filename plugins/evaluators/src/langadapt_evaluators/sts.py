@@ -57,6 +57,8 @@ class Sts(Component):
             scores.append(tables.number(row[name], *self.data.score_range, "score", where))
         if len(scores) < 2:
             raise DataError(f"{len(scores)} pairs are too few to correlate", where=str(path))
+        if len(set(scores)) == 1:
+            raise DataError(f"all {len(scores):,} scores are {scores[0]:g}: there is nothing to correlate with", where=str(path))
         cosines = _cosines(encoder, left, right, ctx)
         gold = np.array(scores)
         return [

@@ -1,0 +1,141 @@
+"""NLI and STS pairs translated into a language, every row with where it came from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from langadapt.artifacts.pairs import NLI_COLUMNS, STS_COLUMNS, nli_rows, sts_rows
+from langadapt.errors import DataError
+from langadapt.manifests.resource import Resource
+from langadapt.registry.component import Component, Context
+from langadapt.registry.kinds import Translation
+from langadapt_translate.memory import Memory
+
+KEPT_EVERY = (256, 2.0)
+"""The memory is written after so many sentences or seconds: what a kill can lose."""
+
+
+class _Translated(Component):
+    """Reads pairs, translates each distinct sentence once, and adds the columns of its provenance.
+
+    Columns added: ``source_…`` (the sentence it was translated from, one a text column), ``engine``, ``licence`` (the source data's),
+    ``engine_licence``, ``quality`` (the lower of the engine's two scores, or null) and ``unknown`` (words the engine did not know, or
+    null).  What was translated once is in the translation memory and is not translated again, whatever build asks for it.
+    """
+
+    kind: ClassVar[str] = "pairs"
+    texts: ClassVar[tuple[str, str]]
+
+    data: Resource
+    source_language: str = "en"
+    """BCP 47 code of the data."""
+    target_language: str
+    """BCP 47 code to translate into."""
+
+    def rows(self, ctx: Context) -> Iterator[dict[str, Any]]:
+        """The pairs as they are, in the source language."""
+        raise NotImplementedError
+
+    def pairs(self, translator: Any, ctx: Context) -> Iterator[dict[str, Any]]:
+        if translator is None:
+            raise DataError(
+                f"the pairs are in '{self.source_language}' and no translator is named",
+                hint=f"Name one with --translator NAME; 'langadapt translators --from {self.source_language} --to {self.target_language}' "
+                "lists what can serve the pair here.",
+            )
+        rows = list(self.rows(ctx))
+        sentences = list(dict.fromkeys(row[name] for row in rows for name in self.texts))
+        offer = translator.offer(self.source_language, self.target_language)
+        said = self.translated(translator, sentences, ctx)
+        for row in rows:
+            found = [said[row[name]] for name in self.texts]
+            scores = [one.score for one in found if one.score is not None]
+            unknown = [one.unknown for one in found if one.unknown is not None]
+            yield {
+                **row,
+                **{name: one.text for name, one in zip(self.texts, found, strict=True)},
+                **{f"source_{name}": row[name] for name in self.texts},
+                "engine": offer.name,
+                "licence": self.data.licence,
+                "engine_licence": offer.licence,
+                "quality": min(scores) if scores else None,
+                "unknown": sum(unknown) if unknown else None,
+            }
+
+    def share(self, translator: Any, ctx: Context, rank: int, world: int) -> None:
+        """Translate every `world`-th sentence into the memory: the part of one process of many."""
+        rows = self.rows(ctx)
+        sentences = list(dict.fromkeys(row[name] for row in rows for name in self.texts))
+        self.translated(translator, sentences[rank::world], ctx)
+
+    def translated(self, translator: Any, sentences: list[str], ctx: Context) -> dict[str, Translation]:
+        """Sentence → translation, from the memory or the engine."""
+        offer = translator.offer(self.source_language, self.target_language)
+        if not offer.ready:
+            raise DataError(f"{translator.name} cannot translate {self.source_language} → {self.target_language} here", hint=offer.needs)
+        memory = Memory(ctx.cache, str(translator.identity()), offer.fingerprint, self.source_language, self.target_language)
+        try:
+            found = memory.find(sentences)
+            todo = [text for text in sentences if text not in found]
+            ctx.log.info(f"{len(sentences):,} distinct sentences, {len(found):,} translated before; {offer.name}")
+            start = time.monotonic()
+            found |= self._asked(translator, todo, memory, ctx)
+            if todo:
+                ctx.log.info(f"{len(todo) / max(time.monotonic() - start, 1e-9):,.0f} sentences/s")
+            return found
+        finally:
+            memory.close()
+
+    def _asked(self, translator: Any, todo: list[str], memory: Memory, ctx: Context) -> dict[str, Translation]:
+        found: dict[str, Translation] = {}
+        fresh: list[tuple[str, Translation]] = []
+        last = time.monotonic()
+        stream = translator.translate(todo, self.source_language, self.target_language, ctx) if todo else ()
+        try:
+            for place, one in ctx.log.track(stream, "translating", len(todo)):
+                fresh.append((todo[place], one))
+                if len(fresh) >= KEPT_EVERY[0] or time.monotonic() - last >= KEPT_EVERY[1]:
+                    memory.add(fresh)
+                    found.update(fresh)
+                    fresh, last = [], time.monotonic()
+        finally:
+            memory.add(fresh)
+            found.update(fresh)
+        if len(found) != len(todo):
+            lost = next(text for text in todo if text not in found)
+            raise DataError(
+                f"{translator.name} answered for {len(found):,} of {len(todo):,} sentences",
+                where=repr(lost[:80]),
+                hint="This is a fault of the engine or its plugin; what it did answer is kept.",
+            )
+        return found
+
+
+class TranslatedNli(_Translated):
+    """NLI pairs of another language, translated; labels stay.
+
+    Joshi et al. 2022 (arXiv:2211.11187) build MahaSBERT and HindSBERT this way.  Each distinct sentence is translated once; each row
+    keeps its source sentences, engine, licences and the engine's score.
+    """
+
+    name: ClassVar[str] = "translated-nli"
+    version: ClassVar[str] = "1"
+    columns: ClassVar[tuple[str, ...]] = NLI_COLUMNS
+    texts: ClassVar[tuple[str, str]] = ("premise", "hypothesis")
+
+    def rows(self, ctx: Context) -> Iterator[dict[str, Any]]:
+        return nli_rows(self.data, ctx)
+
+
+class TranslatedSts(_Translated):
+    """STS pairs of another language, translated; scores stay.  As ``translated-nli`` otherwise."""
+
+    name: ClassVar[str] = "translated-sts"
+    version: ClassVar[str] = "1"
+    columns: ClassVar[tuple[str, ...]] = STS_COLUMNS
+    texts: ClassVar[tuple[str, str]] = ("sentence1", "sentence2")
+
+    def rows(self, ctx: Context) -> Iterator[dict[str, Any]]:
+        return sts_rows(self.data, ctx)
