@@ -76,8 +76,9 @@ def ours(base: str, rows: Dataset, batch: int, steps: int, precision: str, regis
         start = time.perf_counter()
         data = TokenizedRows.of(rows, loaded.tokenizer, 128, "truncate")
         encoder = loaded.module(registry.build("pooler", "mean"))
-        schedule = registry.build("schedule", "linear")
-        train(encoder, None, objective, data, loaded.tokenizer, schedule, settings, None, Context(workdir=Path(folder)))
+        schedule: Any = registry.build("schedule", "linear")
+        optimizer: Any = registry.build("optimizer", "adamw")
+        train(encoder, None, objective, data, loaded.tokenizer, schedule, optimizer, settings, None, Context(workdir=Path(folder)))
         return time.perf_counter() - start
 
 

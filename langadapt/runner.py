@@ -7,9 +7,11 @@ the store renames it into place; whatever kills the process, the next run of the
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 import traceback
@@ -20,6 +22,7 @@ from typing import Any
 
 from langadapt import __version__
 from langadapt.artifacts.files import read_json, write_json
+from langadapt.artifacts.page import PAGE
 from langadapt.artifacts.picture import loss_curves
 from langadapt.artifacts.release import check_sums
 from langadapt.errors import LangadaptError, PlanError, RegistryError, StageFailed, StoreError
@@ -154,6 +157,7 @@ class Runner:
                 self._observe("langadapt_stage_end", stage=stage, outcome="reused", artifact=self.store.path(stage.key), seconds=0.0)
         if self.rank == 0:
             self._draw_losses()
+            self._show_data()
             self._publish()
         self.outcome.seconds = time.monotonic() - start
         return self.outcome
@@ -178,6 +182,7 @@ class Runner:
         if stage.stage.do == "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             self._train_together(stage)
         else:
+            self._share(stage)
             waiting = lambda: self.log.info("another build is making this; waiting for it")  # noqa: E731
             with self.store.lock(stage.key, waiting):
                 if self.store.has(stage.key):
@@ -189,6 +194,16 @@ class Runner:
         self.log.info(f"done in {seconds:.1f} s")
         self._event("stage_end", stage=stage.name, key=stage.key, outcome="done", seconds=round(seconds, 3))
         self._observe("langadapt_stage_end", stage=stage, outcome="done", artifact=self.store.path(stage.key), seconds=seconds)
+
+    def _share(self, stage: PlannedStage) -> None:
+        """On many processes each translates a part into the common memory; one of them then makes the artifact from it."""
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        source: Any = stage.slots.get("source")
+        if world > 1 and hasattr(source, "share") and not self.store.has(stage.key):
+            try:
+                source.share(stage.slots["translator"], self._context(stage), self.rank, world)
+            except Exception as error:
+                raise self._told(error, stage) from error
 
     def _train_together(self, stage: PlannedStage) -> None:
         """All processes train; the first one holds the lock and commits, the others wait for the artifact."""
@@ -333,6 +348,13 @@ class Runner:
         if curves:
             (self.run_dir / "losses.svg").write_text(loss_curves(curves), encoding="utf-8")
 
+    def _show_data(self) -> None:
+        """``data-STAGE.html`` of the translated data sets."""
+        for stage in self.plan.stages:
+            page = self.store.path(stage.key) / PAGE
+            if page.is_file():
+                shutil.copyfile(page, self.run_dir / f"data-{stage.name}.html")
+
     def _publish(self) -> None:
         """Copy the release out of the store, whole or not at all; a release that is there already stays."""
         exports = [stage for stage in self.plan.stages if stage.stage.output == "Release"]
@@ -399,23 +421,32 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG, errn
 
 
 def _component_in(stage: PlannedStage, frames: traceback.StackSummary) -> Component | None:
-    """The component of a stage whose own module a traceback passes through, unless it is the core's."""
-    import sys
-
-    files = {frame.filename for frame in frames}
-    for slot in stage.slots.values():
-        for component in slot if isinstance(slot, list) else [slot]:
-            if component is None or type(component).__module__.startswith("langadapt."):
-                continue
-            if getattr(sys.modules.get(type(component).__module__), "__file__", None) in files:
+    """The component of a stage whose own class, or else module, a traceback passes through, unless it is the core's."""
+    components = [item for slot in stage.slots.values() for item in (slot if isinstance(slot, list) else [slot]) if item is not None]
+    foreign = [item for item in components if not type(item).__module__.startswith("langadapt.")]
+    for place in (_class_place, _module_place):
+        for component in foreign:
+            file, lines = place(type(component))
+            if any(frame.filename == file and (frame.lineno or 0) in lines for frame in frames):
                 return component  # type: ignore[no-any-return]
     return None
 
 
+def _class_place(found: type) -> tuple[str, range]:
+    """File and lines of a class; nothing where its source cannot be read."""
+    try:
+        lines, start = inspect.getsourcelines(found)
+    except (OSError, TypeError):
+        return "", range(0)
+    return str(inspect.getsourcefile(found)), range(start, start + len(lines))
+
+
+def _module_place(found: type) -> tuple[str, range]:
+    return str(getattr(sys.modules.get(found.__module__), "__file__", "")), range(sys.maxsize)
+
+
 def versions() -> dict[str, str]:
     """Versions worth recording with an artifact; only of what is loaded already."""
-    import sys
-
     names = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
     loaded = {name: str(sys.modules[name].__version__) for name in names if name in sys.modules}
     return {"langadapt": __version__, **loaded}

@@ -45,3 +45,8 @@ def test_wheels_find_manifests_and_plugins(tmp_path: Path) -> None:
     assert not [plugin for plugin in plugins if plugin["problem"]]
     stages = json.loads(langadapt("plan", "--lang", "mr", "--recipe", "sbert-nli-sts", "--json"))["stages"]
     assert stages[-1]["do"] == "export"
+    here = subprocess.run(
+        [sys.executable, "-m", "langadapt", "plan", "--lang", "mr", "--recipe", "sbert-nli-sts", "--json"], capture_output=True, text=True
+    )
+    # The keys hold the fingerprint of the grammar's code and word lists: a wheel without them would plan something else.
+    assert [stage["key"] for stage in json.loads(here.stdout)["stages"]] == [stage["key"] for stage in stages]

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from langadapt.artifacts import dataset
+from langadapt.artifacts.page import SAMPLES, Dropped
 from langadapt.errors import DataError
 from langadapt.stages.job import Job
 
@@ -32,20 +33,27 @@ def run(job: Job) -> dict[str, Any]:
     if not rows:
         raise DataError("the corpus is empty", where=job.planned.where, hint="Check the files behind its resource.")
     job.ctx.log.info(f"{read:,} documents read, {empty:,} empty, {repeated:,} exact repeats dropped")
-    data, kept = select(job, dataset.from_rows(rows))
-    about = {"read": read, "empty": empty, "exact_repeats": repeated, **kept}
+    data, dropped = select(job, dataset.from_rows(rows))
+    about = {"read": read, "empty": empty, "exact_repeats": repeated, **{f"dropped by {one.name}": one.count for one in dropped}}
     dataset.save(data, about, job.folder)
     return {"type": "Corpus", "rows": len(data)}
 
 
-def select(job: Job, data: Any) -> tuple[Any, dict[str, int]]:
-    """Run the stage's selectors in order; returns the rows left and how many each dropped."""
+def select(job: Job, data: Any) -> tuple[Any, list[Dropped]]:
+    """Run the stage's selectors in order; returns the rows left and what each dropped."""
     encoder = job.inference(job.need("encoder")) if job.one("encoder") else None
-    dropped: dict[str, int] = {}
+    dropped: list[Dropped] = []
+    rows, data = data, data.add_column(PLACE, list(range(len(data))))
     for selector in job.slot("selectors") or []:
-        before = len(data)
+        before = data[PLACE]
         data = selector.select(data, encoder, job.ctx)
-        dropped[f"dropped by {selector.name}"] = before - len(data)
+        gone = sorted(set(before) - set(data[PLACE]))
+        places = job.ctx.rng(f"dropped by {selector.name}").permutation(gone)[:SAMPLES]
+        dropped.append(Dropped(selector.name, len(gone), [rows[int(i)] for i in places]))
         if len(data) == 0:
-            raise DataError(f"the selector '{selector.name}' dropped all {before:,} rows", where=job.planned.where)
-    return data, dropped
+            raise DataError(f"the selector '{selector.name}' dropped all {len(before):,} rows", where=job.planned.where)
+    return data.remove_columns([PLACE]), dropped
+
+
+PLACE = "row in order"
+"""A column that lives while selectors run, so that what they dropped can be shown."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from langadapt.artifacts import dataset
+from langadapt.artifacts.page import PAGE, Dropped, data_page
 from langadapt.errors import DataError
 from langadapt.registry.component import Log
 from langadapt.stages.collect import select
@@ -50,17 +51,34 @@ def run(job: Job) -> dict[str, Any]:
     data, dropped = select(job, dataset.from_rows(rows))
     note = next((resource.note for resource in job.planned.resources() if resource.note), "")
     remarks = [f"{job.planned.name}: {remark}" for remark in (*heard.warnings, *_translated(job, len(rows), len(data), dropped))]
-    dataset.save(data, {"note": note, "remarks": remarks, **dropped}, job.folder)
+    dataset.save(data, {"note": note, "remarks": remarks, **{f"dropped by {one.name}": one.count for one in dropped}}, job.folder)
+    _draw(job, len(rows), data, dropped)
     job.ctx.log.info(f"{len(data):,} pairs ({', '.join(data.column_names)})")
     return {"type": "Pairs", "rows": len(data)}
 
 
-def _translated(job: Job, read: int, kept: int, dropped: dict[str, int]) -> list[str]:
+def _draw(job: Job, read: int, data: Any, dropped: list[Dropped]) -> None:
+    """``data.html`` of a translated data set, for a look before training."""
+    engine = job.planned.identity.get("engine")
+    if engine is None:
+        return
+    source = job.slot("source")
+    facts = {
+        "pairs read": f"{read:,}",
+        "translated": f"{source.source_language} → {source.target_language}, {engine['name']}",
+        "licence of the data": engine["data"],
+        "licence of the engine": engine["licence"] + ("" if engine["binding"] else " (covers the engine, not what it translates)"),
+    }
+    page = data_page(f"{job.planned.name}: {source.data.origin or source.data.name}", facts, data, dropped, job.ctx.rng("data page"))
+    (job.folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def _translated(job: Job, read: int, kept: int, dropped: list[Dropped]) -> list[str]:
     """One remark on a translated data set: from where, by what, and how much the checks took out."""
     engine = job.planned.identity.get("engine")
     if engine is None:
         return []
     source = job.slot("source")
-    shares = ", ".join(f"{name.removeprefix('dropped by ')} {count:,}" for name, count in dropped.items() if count)
+    shares = ", ".join(f"{one.name} {one.count:,}" for one in dropped if one.count)
     took = f"; checks dropped {shares}" if shares else ""
     return [f"{kept:,} of {read:,} pairs, translated by machine from '{source.source_language}' with {engine['name']}{took}"]

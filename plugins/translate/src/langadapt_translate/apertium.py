@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+import langcodes
 from pydantic import Field
 
 from langadapt.errors import DataError
@@ -228,4 +229,4 @@ def _pair_is(pair: str, source: str, target: str) -> bool:
 def pivots(source: str, target: str) -> list[str]:
     """Languages X for which source → X and X → target are both installed."""
     there = {b for a, b in modes().values() if same(a, source)}
-    return sorted({x for x in there for a, b in modes().values() if same(a, x) and same(b, target)})
+    return sorted({langcodes.standardize_tag(x) for x in there for a, b in modes().values() if same(a, x) and same(b, target)})

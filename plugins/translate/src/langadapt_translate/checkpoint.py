@@ -84,6 +84,11 @@ def family(folder: Path) -> str:
     return known[kind]
 
 
+def vocabulary_of(tokenizer: Any) -> dict[str, int]:
+    """Pieces and language tokens; M2M100's tokenizer keeps the latter apart."""
+    return {**tokenizer.get_vocab(), **getattr(tokenizer, "lang_token_to_id", {})}
+
+
 def code_in(vocabulary: dict[str, int], code: str, kind: str, folder: Path) -> str:
     """The token that names a language to a family of models; for Marian, empty where it needs none.
 

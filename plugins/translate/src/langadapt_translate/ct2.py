@@ -101,7 +101,7 @@ def _codec(folder: Path, source: str, target: str) -> tuple[Any, Any, list[str]]
 
     kind = checkpoint.family(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    vocabulary = tokenizer.get_vocab()
+    vocabulary = checkpoint.vocabulary_of(tokenizer)
     code = checkpoint.code_in(vocabulary, target, kind, folder)
     lead = f"{code} " if kind in ("marian", "madlad") and code else ""
     if kind in ("nllb", "m2m", "mbart"):

@@ -153,8 +153,8 @@ class LanguageId(Component):
     def _model(self, ctx: Context) -> Any:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-        model = LanguageIdentifier.from_pickled_model(MODEL_FILE, norm_probs=True)
-        missing = [code for code in (self.source, self.target) if code not in model.nb_classes]
+        model = LanguageIdentifier.from_model_file(MODEL_FILE)
+        missing = [code for code in (self.source, self.target) if code not in model.labels]
         if missing:
             ctx.log.warning(f"language identification knows no {', '.join(missing)}: scripts are checked alone")
             return None

@@ -68,7 +68,7 @@ class Seq2Seq(Component):
 
         kind = checkpoint.family(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        vocabulary = tokenizer.get_vocab()
+        vocabulary = checkpoint.vocabulary_of(tokenizer)
         code = checkpoint.code_in(vocabulary, target, kind, folder)
         options: dict[str, Any] = {"dtype": torch.bfloat16 if resolve_precision(self.precision) == "bf16" else torch.float32}
         if self.quantization:
