@@ -281,3 +281,78 @@ def test_paraphrases_are_said_to_stand_in_for_nli(build: Run, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "paraphrase pairs, not NLI" in done.stderr
     assert "no hard negatives" in done.stderr
+
+
+def test_an_own_folder_called_release_is_never_replaced(build: Run, tmp_path: Path) -> None:
+    mine = write_new(tmp_path / "out" / "release" / "mine.txt", "years of work")
+    done = build()
+    assert done.returncode == 2
+    assert "something that no build made" in done.stderr
+    assert mine.read_text() == "years of work"
+    assert not list((tmp_path / "store").glob("objects/*"))
+
+
+def test_a_damaged_release_is_copied_again(build: Run, run: Run, tmp_path: Path) -> None:
+    assert build().returncode == 0
+    release = tmp_path / "out" / "release"
+    (release / "model.safetensors").unlink()
+    (release / "README.md").write_text("altered", encoding="utf-8")
+    assert run("verify", release).returncode == 2
+    again = build()
+    assert again.returncode == 0
+    assert "Nothing to do" in again.stdout
+    assert run("verify", release).returncode == 0
+
+
+def test_records_that_are_none(build: Run, run: Run, tmp_path: Path) -> None:
+    assert build().returncode == 0
+    (tmp_path / "out" / "lock.json").write_text("{}", encoding="utf-8")
+    assert build().returncode == 0
+    artifact = next((tmp_path / "store" / "objects").iterdir())
+    (artifact / "artifact.json").write_text("{}", encoding="utf-8")
+    done = run("verify", "--store", tmp_path / "store")
+    assert done.returncode == 2
+    assert "is not the record of an artifact" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("a.csv", 'sentence1,sentence2,score\n"' + "x" * 200_000 + "\n", ["a.csv"]),
+        ("a.tsv", "sentence1\tsentence2\tscore\na\tb\t3\nc\td\t3\ne\tf\t3\n", ["all 3 scores are 3", "nothing to correlate"]),
+    ],
+)
+def test_test_sets_that_measure_nothing(name: str, content: str, parts: list[str], build: Run, tmp_path: Path) -> None:
+    refused(build(sts_test=write(tmp_path / name, content)), tmp_path, *parts)
+
+
+def test_embedding_into_no_folder_says_so_before_it_works(run: Run, tiny: Path, tmp_path: Path) -> None:
+    write(tmp_path / "t.txt", "एक\n")
+    done = run("embed", tiny, "t.txt", "-o", "nowhere/v.npy")
+    assert done.returncode == 2
+    assert "there is no such folder to write to" in done.stderr
+    unknown = run("embed", "nobody/nothing", "t.txt")
+    assert unknown.returncode == 2
+    assert "--resource" not in unknown.stderr
+
+
+def test_paraphrases_in_place_of_nli_are_in_the_card(build: Run, tmp_path: Path) -> None:
+    lines = [f"वाक्य {i}\tवाक्य {i} आहे\t{'P' if i % 2 else 'NP'}" for i in range(8)]
+    recipe = (
+        (tmp_path / "r.yaml")
+        .read_text(encoding="utf-8")
+        .replace("encoder: base, data: sts, objective: cosine-sts", "encoder: base, data: nli, objective: multiple-negatives")
+    )
+    write(tmp_path / "r.yaml", recipe)
+    done = build(nli=write(tmp_path / "p.tsv", "sentence1\tsentence2\tlabel\n" + "\n".join(lines) + "\n"))
+    assert done.returncode == 0, done.stderr
+    card = (tmp_path / "out" / "release" / "README.md").read_text(encoding="utf-8")
+    assert "these are paraphrase pairs, not NLI" in card
+    assert "## Environment" in card
+    assert "torch" in card
+
+
+def write_new(path: Path, text: str) -> Path:
+    """A file in folders of its own."""
+    path.parent.mkdir(parents=True)
+    return write(path, text)

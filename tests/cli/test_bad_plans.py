@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -164,3 +165,111 @@ def test_a_class_that_is_not_what_it_is_listed_as(run: Run, tmp_path: Path) -> N
     text = (tmp_path / "mine_c.py").read_text(encoding="utf-8").replace("def pool(", "def pol(")
     (tmp_path / "mine_c.py").write_text(text, encoding="utf-8")
     refused(run("--plugin", "mine_c", *PLAN, "--set", "stages.base.pooler=other", env=environment), "mine_c:Mine", "but lacks pool")
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--set=stages.scores.encoders=[]"], "at least 1 item"),
+        (["--set=stages.release.exporters=[]"], "at least 1 item"),
+        (["--set=stages.scores.evaluators=[]"], "at least 1 item"),
+        (["--set=stages.sbert-sts.epochs=inf"], "finite number"),
+        (["--set=stages.base.source=$lang.nli"], "which is nli and no encoder"),
+        (["--set=lang.resources.sts.score_range=[5, 5]"], "the first number must be below the second"),
+    ],
+)
+def test_values_that_make_no_sense(more: list[str], told: str, run: Run, tmp_path: Path) -> None:
+    done = run("plan", "--lang", "mr", "--recipe", "sbert-nli-sts", *more)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert told in done.stderr.lower() or told in done.stderr
+    assert "should not happen" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: " + "[" * 400 + "]" * 400 + "\n"])
+def test_manifests_without_end(text: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("recipe: deep\nsummary: s\nstages:\n  " + text, encoding="utf-8")
+    done = run("plan", "--lang", "mr", "--recipe", "deep.yaml")
+    assert done.returncode == 2, done.stderr
+    assert "deep" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_files_of_ones_own_are_read_as_set(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "nli.tsv").write_text("a\tb\tc\nएक\tदोन\t1\n", encoding="utf-8")
+    sets = ["--set", 'lang.resources.nli.labels={"1": entailment}']
+    sets += ["--set", "lang.resources.nli.columns={premise: a, hypothesis: b, label: c}"]
+    done = run("plan", "--lang", "mr", "--recipe", "sbert-nli-sts", "--resource", "nli=nli.tsv", *sets, "--json")
+    assert done.returncode == 0, done.stderr
+    data = next(s for s in json.loads(done.stdout)["stages"] if s["name"] == "nli")["identity"]["slots"]["source"]["data"]
+    assert data["labels"] == {"1": "entailment"}
+    assert data["columns"]["label"] == "c"
+    hindi = ["plan", "--lang", "hi", "--recipe", "sbert-nli-sts"]
+    hindi += [f"--resource={name}=nli.tsv" for name in ("nli", "sts", "sts-test")]
+    assert run(*hindi, "--set", "lang.resources.sts.score_range=[0, 1]").returncode == 0
+
+
+def test_a_recipe_is_known_by_its_name_wherever_it_lies(run: Run, tmp_path: Path) -> None:
+    from langadapt.registry.builtin import langadapt_data_dirs
+
+    text = (next(iter(langadapt_data_dirs())) / "recipes" / "sbert-nli-sts.yaml").read_text(encoding="utf-8")
+    keys = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.yaml").write_text(text, encoding="utf-8")
+        done = run("plan", "--lang", "mr", "--recipe", tmp_path / folder / "x.yaml", "--json")
+        keys.append([stage["key"] for stage in json.loads(done.stdout)["stages"]])
+    assert keys[0] == keys[1]
+    assert str(tmp_path) not in done.stdout.replace(str(tmp_path / "store"), "")
+
+
+def test_broken_plugins_of_every_sort_are_listed_and_harm_nobody(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit('not today')\n")
+    done = run("--plugin", "leaves", "list", "recipes")
+    assert done.returncode == 2
+    assert "cannot be imported: SystemExit: not today" in done.stderr
+    (tmp_path / "odd.py").write_text(
+        "from langadapt import ComponentRef, hookimpl\n\n\n@hookimpl\ndef langadapt_components():\n"
+        "    return [ComponentRef('tokeniser', 'x', 'odd:X', 'a kind that is none')]\n"
+    )
+    listed = json.loads(run("--plugin", "odd", "plugins", "--json").stdout)
+    problem = next(plugin["problem"] for plugin in listed if plugin["name"] == "odd")
+    assert "unknown kind 'tokeniser'" in problem
+    assert "Did you mean 'tokenizer'?" in problem
+    assert run("--plugin", "odd", "plan", "--lang", "mr", "--recipe", "sbert-nli-sts").returncode == 0
+    (tmp_path / "strict.py").write_text(
+        "from langadapt import hookimpl\n\n\n@hookimpl\ndef langadapt_plan_ready(plan):\n    raise RuntimeError('no budget service')\n"
+    )
+    vetoed = run("--plugin", "strict", "build", "--lang", "mr", "--recipe", "sbert-nli-sts", "--out=out")
+    assert vetoed.returncode == 2
+    assert "plugin 'strict' raised in langadapt_plan_ready: RuntimeError: no budget service" in vetoed.stderr
+
+
+def test_a_hub_that_has_no_such_repository(run: Run) -> None:
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    from typing import Any
+
+    class NotFound(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"error": "Repository not found"}'
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *arguments: Any) -> None:
+            return None
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), NotFound)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        environment = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+        done = run("plan", "--lang", "mr", "--recipe", "sbert-nli-sts", "--base", "nobody/nothing", env=environment)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.returncode == 2, done.stderr
+    assert "the Hub has no repository 'nobody/nothing' that you may read" in done.stderr

@@ -98,7 +98,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("kill -9 $$", "ended with code -9"),
         ("sleep 30", "gave no answer within 1 s"),
         ("cat > /dev/null", "gave no answer for 40 of 40 sentences"),
-        ("grep 9", "gave no answer for"),
+        ("sed -n '/9/p'", "gave no answer for"),
         ("cat > /dev/null; printf '\\377\\376\\n'", "no UTF-8"),
     ],
 )

@@ -46,12 +46,18 @@ def test_transformers_says_what_the_checkpoint_learnt(name: str, beams: int, reg
 @pytest.mark.parametrize("name", ["marian", "m2m"])
 def test_ctranslate2_converts_once_and_agrees(name: str, registry: Registry, here: Context, request: Any) -> None:
     folder = request.getfixturevalue(name)
-    engine = pinned(registry, {"use": "ctranslate2", "model": str(folder)})
+    engine = pinned(registry, {"use": "ctranslate2", "model": str(folder), "quantization": "float32"})
     assert said(engine, LEFT, here) == list(SENTENCES.values())
     (made,) = (here.cache / "ctranslate2").iterdir()
     stamp = (made / "model.bin").stat().st_mtime_ns
     assert said(engine, LEFT[::-1], here) == list(SENTENCES.values())[::-1]
     assert (made / "model.bin").stat().st_mtime_ns == stamp
+
+
+def test_int8_says_nearly_the_same(m2m: Path, registry: Registry, here: Context) -> None:
+    engine = pinned(registry, {"use": "ctranslate2", "model": str(m2m), "quantization": "int8"})
+    found = said(engine, LEFT, here)
+    assert sum(one == right for one, right in zip(found, SENTENCES.values(), strict=True)) >= 4
 
 
 def test_an_order_of_batches_changes_nothing(marian: Path, registry: Registry, here: Context) -> None:
