@@ -35,6 +35,12 @@ STANDARD: dict[str, Format] = {
     "sts-test": "sts",
     "pairs": "retrieval",
     "dictionary": "dictionary",
+    "vectors": "vectors",
+    "parallel": "parallel",
+    "classification": "classification",
+    "classification-test": "classification",
+    "tags": "tags",
+    "tags-test": "tags",
 }
 
 

@@ -4,63 +4,83 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from langadapt.manifests.resource import Resource
 
 
 @click.command("evaluate")
 @click.argument("encoders", nargs=-1, required=True)
 @click.option("--data", "files", multiple=True, required=True, metavar="PATH", help="Test file (repeatable).")
+@click.option("--test", "tests", multiple=True, metavar="PATH", help="Test file, where --data is what to learn from (repeatable).")
 @click.option("--evaluator", default="sts", show_default=True, help="Evaluator by name.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the evaluator (repeatable).")
 @click.option("--score-range", type=(float, float), default=(0.0, 5.0), show_default=True, metavar="LOW HIGH")
 @click.option("--seed", type=int, default=42, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), help="[default: the best there is]")
+@click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_context
 def command(
     ctx: click.Context,
     encoders: tuple[str, ...],
     files: tuple[str, ...],
+    tests: tuple[str, ...],
     evaluator: str,
     options: tuple[str, ...],
     score_range: tuple[float, float],
     seed: int,
     device: str | None,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Score ENCODERS (folders or Hub ids) side by side on test files, with 95 % intervals.
 
     \b
     langadapt evaluate runs/mr-sbert-nli-sts/release intfloat/multilingual-e5-small --data sts-test.tsv
+    langadapt evaluate BASE ADAPTED --evaluator classification --data train.tsv --test dev.tsv --option methods='[probe, fine-tune]'
     """
-    from pathlib import Path
+    import tempfile
 
     from langadapt.artifacts import scores
     from langadapt.inference.encoder import Encoder
-    from langadapt.manifests.resource import PathSource, Resource, Sources
-    from langadapt.plan import pin_paths
     from langadapt.registry.component import Context
+    from langadapt.reporting import ConsoleLog
     from langadapt.runner import setup
 
     registry, _ = setup(ctx.obj["plugins"])
-    data = Resource(
-        name=Path(files[0]).name.split(".")[0], format="sts", sources=Sources(path=PathSource(paths=list(files))), score_range=score_range
-    )
-    paths = tuple(Path(name).expanduser().absolute() for name in files)
-    data = data.model_copy(update={"pinned": pin_paths(data, paths, "--data")})
-    slot: dict[str, Any] = {"use": evaluator, "data": data, **dict(_pair(item) for item in options)}
+    slot: dict[str, Any] = {"use": evaluator, "data": _resource(files, score_range, "--data"), **dict(_pair(item) for item in options)}
+    if tests:
+        slot["test"] = _resource(tests, score_range, "--test")
     judge: Any = registry.build("evaluator", slot, f"--evaluator {evaluator}")
     found: scores.Scores = {}
     for name in encoders:
         loaded = Encoder.load(name, device=device, registry=registry)
-        found[name] = [dataclasses.asdict(score) for score in judge.evaluate(loaded, Context(seed=seed))]
+        with tempfile.TemporaryDirectory() as work:
+            context = Context(seed=seed, device=loaded.device, workdir=Path(work), log=ConsoleLog(quiet))
+            found[name] = [dataclasses.asdict(score) for score in judge.evaluate(loaded, context)]
     click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else "\n".join(scores.table(found)))
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _resource(files: tuple[str, ...], score_range: tuple[float, float], option: str) -> Resource:
+    """Files of this machine as a pinned resource."""
+    from langadapt.manifests.resource import PathSource, Resource, Sources
+    from langadapt.plan import pin_paths
+
+    paths = tuple(Path(name).expanduser().absolute() for name in files)
+    name = "/".join([*paths[0].parts[-2:-1], paths[0].name.split(".")[0]])
+    data = Resource(name=name, format="sts", sources=Sources(path=PathSource(paths=list(files))), score_range=score_range)
+    return data.model_copy(update={"pinned": pin_paths(data, paths, option)})
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    from langadapt.manifests import yaml
+
     key, equals, value = text.partition("=")
     if not equals:
         raise click.BadParameter(f"{text} is not KEY=VALUE", param_hint="--option")
-    return key, value
+    return key, yaml.parse(f"value: {value}", f"--option {key}").data["value"]

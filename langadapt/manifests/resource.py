@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 SourceName = Literal["starter", "hub", "path"]
 
-Format = Literal["encoder", "text", "nli", "paraphrase", "sts", "retrieval", "vectors", "dictionary", "parallel"]
+Format = Literal[
+    "encoder", "text", "nli", "paraphrase", "sts", "retrieval", "vectors", "dictionary", "parallel", "classification", "tags"
+]
 
 
 class _Strict(BaseModel):

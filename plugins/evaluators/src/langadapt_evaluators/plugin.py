@@ -12,5 +12,12 @@ def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("evaluator", "sts", "langadapt_evaluators.sts:Sts", "Spearman and Pearson correlation with human similarity scores"),
         ComponentRef("evaluator", "retrieval", "langadapt_evaluators.retrieval:Retrieval", "exact search: MRR, nDCG, recall, accuracy"),
+        ComponentRef("evaluator", "bm25", "langadapt_evaluators.bm25:Bm25", "the same search by words alone, to compare with"),
+        ComponentRef(
+            "evaluator", "classification", "langadapt_evaluators.classification:Classification", "linear probe, neighbours or fine-tuning"
+        ),
+        ComponentRef("evaluator", "tagging", "langadapt_evaluators.tagging:Tagging", "entities or parts of speech by a linear layer"),
+        ComponentRef("evaluator", "thresholds", "langadapt_evaluators.thresholds:Thresholds", "a cosine that tells what can be answered"),
+        ComponentRef("evaluator", "isotropy", "langadapt_evaluators.isotropy:Isotropy", "how evenly vectors use their space"),
         ComponentRef("evaluator", "fertility", "langadapt_evaluators.fertility:Fertility", "tokens per word, unknown and continued words"),
     ]

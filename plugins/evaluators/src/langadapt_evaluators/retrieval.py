@@ -53,7 +53,10 @@ class Retrieval(Component):
         place = {name: i for i, name in enumerate(names)}
         grades = [{place[name]: grade for name, grade in found.relevant[q].items()} for q in queries]
         ranks = self._ranks(encoder, [found.queries[q] for q in queries], [found.passages[n] for n in names], grades, ctx)
-        return self._scores(ranks, grades, self.task or self.data.name, ctx)
+        return self._scores(ranks, grades, self._label(), ctx)
+
+    def _label(self) -> str:
+        return self.task or self.data.name
 
     def _ranks(
         self, encoder: Encoder, queries: list[str], passages: list[str], grades: list[dict[int, float]], ctx: Context

@@ -1,0 +1,46 @@
+"""BM25 beside an encoder: what word overlap alone finds."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from langadapt.registry.component import Context
+from langadapt_evaluators.retrieval import Retrieval
+
+if TYPE_CHECKING:
+    from langadapt.inference.encoder import Encoder
+
+
+class Bm25(Retrieval):
+    """The same search and measures as ``retrieval``, ranked by BM25 (Robertson & Zaragoza 2009) in place of vectors.
+
+    Scores come from the library bm25s (Lù 2024, arXiv:2407.03618) over lower-cased words; k₁ 1.5, b 0.75.  The encoder plays no part,
+    so every column says the same.
+    """
+
+    name: ClassVar[str] = "bm25"
+    version: ClassVar[str] = "1"
+
+    def _label(self) -> str:
+        return f"{super()._label()} bm25"
+
+    def _ranks(
+        self, encoder: Encoder, queries: list[str], passages: list[str], grades: list[dict[int, float]], ctx: Context
+    ) -> list[np.ndarray]:
+        import bm25s
+
+        model = bm25s.BM25(k1=1.5, b=0.75)
+        model.index([_words(text) for text in passages], show_progress=False)
+        ranks = []
+        for query, good in zip(queries, grades, strict=True):
+            known = [word for word in _words(query) if word in model.vocab_dict]
+            scores = model.get_scores(known) if known else np.zeros(len(passages))
+            ranks.append(np.array([int((scores >= scores[one]).sum()) for one in good]))
+        return ranks
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
