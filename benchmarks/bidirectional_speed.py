@@ -1,18 +1,23 @@
-"""Words read from both ends against plain WordPiece: the same vocabulary, the same texts, one thread, interleaved rounds.
+"""Words read from both ends against plain WordPiece: the same vocabulary, the same texts, interleaved rounds.
 
-python benchmarks/bidirectional_speed.py TEXTS.txt
+    python benchmarks/bidirectional_speed.py TEXTS.txt
+
+Measured with the Rust tokenizer's threads and without, and cold (no word met before) and warm (the same texts again).  A Markdown table
+is printed; the ratio's median stands with the lowest and highest of the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
-
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from langadapt.artifacts.tables import lines
 from langadapt.registry.component import Context
@@ -25,30 +30,45 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("--vocab-size", type=int, default=8000)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--measure", action="store_true", help="measure in this process and print JSON")
     options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measured(options)))
+        return
+    print("| threads | words | plain, M characters/s | both ends, M characters/s | time over plain |\n| --- | --- | --- | --- | --- |")
+    for threads, setting in ((os.cpu_count() or 1, "true"), (1, "false")):
+        command = [sys.executable, __file__, str(options.texts), "--vocab-size", str(options.vocab_size)]
+        environment = {**os.environ, "TOKENIZERS_PARALLELISM": setting}
+        done = subprocess.run(
+            [*command, "--rounds", str(options.rounds), "--measure"], env=environment, check=True, stdout=subprocess.PIPE, text=True
+        )
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        for state in ("cold", "warm"):
+            plain, both = found[state]
+            ratios = sorted(b / a for a, b in zip(plain, both, strict=True))
+            speeds = [found["characters"] / 1e6 / statistics.median(seconds) for seconds in (plain, both)]
+            shown = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            print(f"| {threads} | {state} | {speeds[0]:.2f} | {speeds[1]:.2f} | {shown} |", flush=True)
+
+
+def measured(options: Any) -> dict[str, Any]:
+    """Seconds of plain WordPiece and of both ends, round by round, cold and warm."""
     texts = [text for _, text in lines(options.texts)]
     train, held = texts[: len(texts) // 2], texts[len(texts) // 2 :]
     registry = Registry(load_plugins())
-    made: dict[str, Any] = {}
+    made: list[Any] = []
     for name in ("wordpiece", "bidirectional-wordpiece"):
         trainer: Any = registry.build("tokenizer", {"use": name, "vocab_size": options.vocab_size})
-        made[name] = trainer.train(train, None, Context()).backend_tokenizer
-    times: dict[str, list[float]] = {name: [] for name in made}
-    first: dict[str, float] = {}
-    for number in range(options.rounds + 1):
-        for name, backend in made.items():
-            start = time.perf_counter()
-            backend.encode_batch_fast(held)
-            seconds = time.perf_counter() - start
-            if number:
-                times[name].append(seconds)
-            else:
-                first[name] = seconds
-    plain, both = times["wordpiece"], times["bidirectional-wordpiece"]
-    ratios = [b / a for a, b in zip(plain, both, strict=True)]
-    print(f"{len(held):,} texts, {sum(map(len, held)) / 1e6:.2f} M characters")
-    print(f"first pass, no word known: {first['bidirectional-wordpiece'] / first['wordpiece']:.2f} × plain")
-    print(f"later passes: {statistics.median(ratios):.2f} × plain ({min(ratios):.2f} to {max(ratios):.2f})")
+        made.append(trainer.train(train, None, Context()))
+    times: dict[str, list[list[float]]] = {"cold": [[], []], "warm": [[], []]}
+    for _ in range(options.rounds):
+        for side, tokenizer in enumerate(made):
+            fresh = copy.deepcopy(tokenizer).backend_tokenizer  # has met no word
+            for state in ("cold", "warm"):
+                start = time.perf_counter()
+                fresh.encode_batch_fast(held)
+                times[state][side].append(time.perf_counter() - start)
+    return {**times, "characters": sum(map(len, held))}
 
 
 if __name__ == "__main__":

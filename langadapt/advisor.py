@@ -19,6 +19,7 @@ from langadapt.artifacts.picture import token_bars
 from langadapt.errors import LangadaptError
 from langadapt.modeling.loading import load_tokenizer
 from langadapt.modeling.segmentation import Advice, compare, split
+from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 from langadapt.plan import Request, compile_plan
 from langadapt.registry.component import Context
 from langadapt.store import Store, default_root
@@ -101,6 +102,8 @@ def candidates(
 ) -> tuple[dict[str, PreTrainedTokenizerFast], dict[str, str]]:
     """Tokenizers by name, and why some could not be made."""
     kind = {"WordPiece": "wordpiece", "BPE": "bpe", "Unigram": "unigram"}.get(type(base.backend_tokenizer.model).__name__, "unigram")
+    if isinstance(base, BidirectionalWordPieceTokenizerFast):
+        kind = "bidirectional-wordpiece"
     slots: dict[str, dict[str, Any]] = {
         "prune": {"use": "prune", "scripts": scripts},
         "extend": {"use": "extend", "budget": budget},

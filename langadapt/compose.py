@@ -80,12 +80,13 @@ def compose(request: Request, catalog: Catalog) -> tuple[LanguageFacts, list[Raw
     domain_sets = [item for item in stage_sets if item.startswith("domain.")]
     stage_sets = [item for item in stage_sets if item not in domain_sets]
     facts = _language(request, catalog, lang_sets)
-    domain = _domain(request, catalog, domain_sets)
+    domain = _domain(request, catalog, domain_sets, facts.code)
+    _domain_corpus(facts, domain, request)
     if not any(item.startswith("lang.normalizer") for item in lang_sets):
-        _normalizer(facts, domain)
+        _normalizer(facts, domain.values)
     for name in _resource_paths(request.resources):
-        if standard(name) is None and name not in facts.values and name not in domain:
-            known = [key for key, value in {**facts.values, **domain}.items() if isinstance(value, Resource)]
+        if standard(name) is None and name not in facts.values and name not in domain.values:
+            known = [key for key, value in {**facts.values, **domain.values}.items() if isinstance(value, Resource)]
             raise PlanError(f"--resource {name}: there is no such resource", hint=did_you_mean(name, [*known, *STANDARD]))
     if not request.recipes:
         raise PlanError("no recipe given", hint="Name one with --recipe; 'langadapt list recipes' shows them.")
@@ -98,6 +99,8 @@ def compose(request: Request, catalog: Catalog) -> tuple[LanguageFacts, list[Raw
             "--translator is given, but no stage translates",
             hint="Give pairs of another language: --resource nli-en=PATH, --resource sts-en=PATH.",
         )
+    for stage in stages:
+        _defaults(stage, domain)
     for assignment in stage_sets:
         _assign_stage(stages, assignment)
     errors: list[LangadaptError] = []
@@ -234,16 +237,47 @@ def _language(request: Request, catalog: Catalog, sets: list[str]) -> LanguageFa
     return LanguageFacts(manifest.language, manifest.name, manifest.scripts, values)
 
 
-def _domain(request: Request, catalog: Catalog, sets: list[str]) -> dict[str, Any]:
+@dataclass
+class DomainFacts:
+    """A domain as a plan uses it: values by name for ``$domain.x``, recipe defaults, and who else has what."""
+
+    name: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
+    elsewhere: dict[str, list[str]] = field(default_factory=dict)
+    """Resource → languages that the domain has it for."""
+
+
+def _domain(request: Request, catalog: Catalog, sets: list[str], lang: str) -> DomainFacts:
     if request.domain is None:
-        return {}
+        return DomainFacts()
     document = catalog.load("domain", request.domain)
     _own_files(request, document.data)
     for assignment in sets:
         path, value = _assignment(assignment)
         _assign(document.data, path[1:], value, assignment)
     manifest: DomainManifest = parse_manifest(DomainManifest, document)
-    return {"normalizer": manifest.normalizer, "evaluators": manifest.evaluators, **manifest.resources}
+    own = manifest.languages.get(lang)
+    given = _resource_paths(request.resources)
+    # What the user gave stands over what the domain has for the language, and that over what it has for all.
+    theirs = {name: one for name, one in own.resources.items() if name not in given} if own else {}
+    evaluators = [*manifest.evaluators, *(own.evaluators if own else [])]
+    values = {"normalizer": manifest.normalizer, "evaluators": evaluators, **manifest.resources, **theirs}
+    elsewhere: dict[str, list[str]] = {}
+    for code, part in manifest.languages.items():
+        for name in part.resources:
+            elsewhere.setdefault(name, []).append(code)
+    return DomainFacts(manifest.domain, values, manifest.defaults, elsewhere)
+
+
+def _domain_corpus(language: LanguageFacts, domain: DomainFacts, request: Request) -> None:
+    """A domain's corpus stands in the language's place; a general one never passes for it."""
+    if not domain.name or "corpus" in _resource_paths(request.resources):
+        return
+    if "corpus" in domain.values:
+        language.values["corpus"] = domain.values["corpus"]
+    else:
+        language.values.pop("corpus", None)
 
 
 def standard(name: str) -> Format | None:
@@ -313,6 +347,17 @@ TRANSLATION_CHECKS: tuple[Any, ...] = ("label-checks", "copied-source", "length-
 """Selectors that every translated stage gets; ``--set stages.NAME.selectors='[…]'`` chooses others."""
 
 
+def _defaults(stage: RawStage, domain: DomainFacts) -> None:
+    """Put a domain's defaults for a recipe into one of its stages."""
+    for path, value in domain.defaults.get(stage.recipe, {}).items():
+        first, _, rest = path.partition(".")
+        name, _, option = rest.partition(".")
+        if first != "stages" or not option:
+            raise PlanError(f"domain '{domain.name}': the default '{path}' is not stages.NAME.OPTION")
+        if name == stage.name.removeprefix(f"{stage.recipe}."):
+            _assign(stage.data, option.split("."), value, path)
+
+
 def _chain(before: list[RawStage], after: list[RawStage]) -> list[RawStage]:
     """Append a recipe whose base becomes the encoder that the earlier one released."""
     if not before:
@@ -377,7 +422,7 @@ def _assign(data: dict[str, Any], path: list[str], value: Any, text: str) -> Non
     data[path[-1]] = value
 
 
-def _substitute(value: Any, facts: LanguageFacts, domain: dict[str, Any], stage: RawStage, path: tuple[str | int, ...]) -> Any:
+def _substitute(value: Any, facts: LanguageFacts, domain: DomainFacts, stage: RawStage, path: tuple[str | int, ...]) -> Any:
     if isinstance(value, dict):
         return {k: _substitute(v, facts, domain, stage, (*path, k)) for k, v in value.items()}
     if isinstance(value, list):
@@ -397,9 +442,9 @@ def _substitute(value: Any, facts: LanguageFacts, domain: dict[str, Any], stage:
             raise PlanError(f"the recipe uses {value}", where=stage.where(*path), hint="Name a language with --lang.")
         return _value(value, name, facts.values, facts, domain, stage, path)
     if scope == "domain":
-        if not domain:
+        if not domain.name:
             raise PlanError(f"the recipe uses {value}", where=stage.where(*path), hint="Name a domain with --domain.")
-        return _value(value, name, domain, facts, domain, stage, path)
+        return _value(value, name, domain.values, facts, domain, stage, path)
     raise PlanError(f"'{value}' is neither $lang.x nor $domain.x", where=stage.where(*path))
 
 
@@ -408,15 +453,19 @@ def _value(
     name: str,
     values: Mapping[str, Any],
     facts: LanguageFacts,
-    domain: dict[str, Any],
+    domain: DomainFacts,
     stage: RawStage,
     path: tuple[str | int, ...],
 ) -> Any:
     if name not in values:
-        owner = f"language '{facts.code}'" if shown.startswith("$lang") else "the domain"
+        ours = shown.startswith("$domain") or (name == "corpus" and domain.name)
+        owner = f"the domain '{domain.name}'" if ours else f"language '{facts.code}'"
+        if ours and (codes := domain.elsewhere.get(name)):
+            owner += f" (which has one for {', '.join(codes)})"
         flag = "--base PATH_OR_HUB_ID" if name == "encoder" else f"--resource {name}=PATH"
         hint = f"Give one with {flag}." if standard(name) else did_you_mean(name, values)
-        raise PlanError(f"{owner} states no '{name}' ({shown})", where=stage.where(*path), hint=hint)
+        what = f"{owner} states no '{name}'" + (f" for '{facts.code}'" if ours and facts.code else "") + f" ({shown})"
+        raise PlanError(what, where=stage.where(*path), hint=hint)
     found = values[name]
     # Defaults of a manifest may refer to its own resources (evaluators: {data: $lang.sts-test}).
     return _substitute(found, facts, domain, stage, path) if isinstance(found, list | dict) else found

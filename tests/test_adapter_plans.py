@@ -257,3 +257,62 @@ def test_two_roles_are_not_trained_with_gradient_checkpointing(request_for: Call
 def test_members_that_are_not_there(request_for: Callable[..., Request], tmp_path: Path) -> None:
     stages = (train(f"{{use: stack, over: [{tmp_path / 'absent'}]}}"), export("adapter", "adapter"))
     stopped(request_for(*stages), tmp_path, f"{tmp_path / 'absent'}: ", "is no adapter folder")
+
+
+# the command -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_stopped_a_stage(
+    request_for: Callable[..., Request],
+    unknown: Path,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit code 2, one reason with its hint, no traceback, no release; each within this process, which has the libraries loaded."""
+    from langadapt.cli.app import main
+
+    member = tmp_path / "member"
+    export_it = export("adapter", "adapter")
+    done = build(request_for(train("bottleneck"), export_it), store=tmp_path / "store", out=tmp_path / "first", quiet=True, device="cpu")
+    assert done.release is not None
+    shutil.copytree(done.release, member)
+    cut = Path(shutil.copytree(member, tmp_path / "cut"))
+    (cut / "adapter.safetensors").write_bytes((cut / "adapter.safetensors").read_bytes()[:-9])
+    other = Path(shutil.copytree(tiny, tmp_path / "other"))
+    _change_one_weight(other / "model.safetensors")
+    cases: list[tuple[str, Path, list[str]]] = [
+        (
+            "lora",
+            unknown,
+            ["which layers of the architecture 'megatron-bert' to adapt is not known", "Name them with the option 'targets'"],
+        ),
+        (f"{{use: stack, over: [{tmp_path / 'absent'}]}}", tiny, [f"{tmp_path / 'absent'}: ", "is no adapter folder"]),
+        (f"{{use: stack, over: [{cut}]}}", tiny, ["is truncated or no safetensors file"]),
+        (f"{{use: stack, over: [{member}]}}", other, [f"{member}: ", "the adapter is for another base", "digest"]),
+        ("{use: qlora-8bit, dora: true}", tiny, ["peft cannot train DoRA on an 8-bit base on the CPU", "Switch dora off"]),
+    ]
+    for adaptation, base, parts in cases:
+        request = request_for(train(adaptation), export_it)
+        arguments = ["build", "--lang=en", "--recipe", request.recipes[0], "--base", str(base), "--resource", request.resources[0]]
+        arguments += ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "out"), "--device=cpu", "--quiet"]
+        monkeypatch.setattr("sys.argv", ["langadapt", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        shown = capsys.readouterr().err
+        assert stop.value.code == 2, shown
+        for part in ("stage 'adapter'", *parts):
+            assert part in shown, f"{part!r} not in: {shown}"
+        assert "Traceback" not in shown
+        assert not (tmp_path / "out" / "release").exists()
+        left_in(tmp_path / "store")
+
+
+def _change_one_weight(file: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(file)
+    tensors["encoder.layer.1.output.dense.weight"][3, 5] += 1e-6
+    save_file(tensors, file, metadata={"format": "pt"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from langadapt.compose import parse_manifest
 from langadapt.manifests import yaml
-from langadapt.manifests.language import LanguageManifest
+from langadapt.manifests.language import DomainManifest, LanguageManifest
 from langadapt.manifests.recipe import RecipeManifest
 from langadapt.registry import hookspecs
 from langadapt.registry.registry import Registry
@@ -49,7 +50,8 @@ def test_yaml_blocks_are_valid_manifests() -> None:
     assert found
     for page, text in found:
         document = yaml.parse(text, str(page))
-        parse_manifest(LanguageManifest if "language" in document.data else RecipeManifest, document)
+        model = LanguageManifest if "language" in document.data else DomainManifest if "domain" in document.data else RecipeManifest
+        parse_manifest(model, document)
 
 
 def test_the_plugin_of_the_how_to_works(tmp_path: Path) -> None:
@@ -87,3 +89,25 @@ def test_the_project_speaks_of_itself_alone() -> None:
         path = ROOT / name
         if path.suffix in (".py", ".md", ".yaml", ".toml", ".txt") or name == "Makefile":
             assert not re.search(r"(?<![\w.])/(work|root|home|tmp)/\w", path.read_text(encoding="utf-8")), name
+
+
+def test_the_domain_plugin_of_the_how_to_works(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "howto" / "domain.md"
+    package = tmp_path / "langadapt_finance"
+    (package / "domains").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "plugin.py").write_text(blocks(page, "python")[0], encoding="utf-8")
+    (package / "domains" / "finance.yaml").write_text(blocks(page, "yaml")[0], encoding="utf-8")
+    (tmp_path / "news.txt").write_text("$AAPL rose to 1,250 dollars\n", encoding="utf-8")
+    for line in blocks(page, "bash")[0].splitlines():
+        command = [sys.executable, "-m", *line.split()]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+        assert done.returncode == 0, done.stderr
+    assert "to run" in done.stdout
+    script = (
+        "from langadapt.registry.plugins import load_plugins; from langadapt.registry.registry import Registry;"
+        "n = Registry(load_plugins(['langadapt_finance.plugin'])).build('normalizer', 'finance');"
+        "t = '$AAPL rose to 1,250'; assert n.normalize(t) == n.fast().normalize_str(t) == 'AAPL rose to 1250'"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

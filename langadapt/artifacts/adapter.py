@@ -7,15 +7,20 @@ Layout: one adapter's files stand in the folder itself, so that its own library 
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.errors import ModelError, StoreError
+from langadapt.modeling.loading import check_safetensors
 
-RECORD, CENTROID = "adapter.json", "centroid.safetensors"
+RECORD, CENTROID, SETUP = "adapter.json", "centroid.safetensors", "adapter_setup.json"
 
 
 @dataclass(frozen=True)
@@ -115,14 +120,32 @@ def save_centroid(vector: Any, folder: Path) -> None:
     save_file({"centroid": torch.as_tensor(vector, dtype=torch.float32)}, str(folder / CENTROID))
 
 
-def load_centroid(folder: Path) -> Any | None:
-    """The centroid (d,) float32 as numpy, or None when the adapter has none."""
+def load_centroid(folder: Path, width: int) -> np.ndarray | None:
+    """The centroid (d,) float32, or None when the adapter has none.
+
+    Args:
+        folder: the adapter's, or one role's.
+        width: d of the base's vectors.
+
+    Raises:
+        ModelError: it is truncated, or no vector of that width.
+    """
     from safetensors.numpy import load_file
 
     place = folder if (folder / CENTROID).is_file() else folder.parent
-    if not (place / CENTROID).is_file() or not is_adapter(place):
+    file = place / CENTROID
+    if not file.is_file() or not is_adapter(place):
         return None
-    return load_file(str(place / CENTROID))["centroid"]
+    check_safetensors(file)
+    found = load_file(str(file)).get("centroid")
+    again = "Copy the adapter again."
+    if found is None:
+        raise ModelError("holds no 'centroid'", where=str(file), hint=again)
+    if found.shape != (width,):
+        raise ModelError(f"the centroid has the shape {found.shape}, and the base's vectors {width} values", where=str(file), hint=again)
+    if not np.isfinite(found).all():
+        raise ModelError("the centroid holds values that are no numbers", where=str(file), hint=again)
+    return np.asarray(found, dtype=np.float32)
 
 
 OWN = (RECORD, CENTROID, "encoder.json")
@@ -135,3 +158,50 @@ def copy_weights(folder: Path, target: Path) -> None:
             shutil.copytree(path, target / path.name)
         elif path.name.startswith("adapter") or path.name in OWN or path.suffix == ".safetensors":
             shutil.copy2(path, target / path.name)
+
+
+def hub_origin(stages: Iterable[Mapping[str, Any]], key: str) -> tuple[str, str]:
+    """(Hub id, commit) of a base that a stage took from the Hub as it is; two empty strings for any other.
+
+    Args:
+        stages: what a release's facts say of the stages before it.
+        key: of the stage whose encoder is the base.
+    """
+    stage = next((one for one in stages if one["key"] == key), None)
+    if stage is None or stage["do"] != "load" or stage["inputs"]:
+        return "", ""
+    options = stage["options"]
+    source = (options.get("source") or {}).get("source") or {}
+    if "hub" not in source or options.get("layers") is not None or options.get("weights") == "random":
+        return "", ""
+    return str(source["hub"]), str(source.get("revision", ""))
+
+
+def name_base(folder: Path, record: AdapterRecord, hub_id: str, revision: str) -> None:
+    """Write into peft's own settings where on the Hub the base is, so that ``AutoPeftModel`` finds it.
+
+    Nothing is written where it is not on the Hub: a folder of this machine says nothing to anybody else.
+    """
+    from transformers import CONFIG_MAPPING, MODEL_MAPPING
+
+    if record.library != "peft" or not hub_id:
+        return
+    family = MODEL_MAPPING[CONFIG_MAPPING[record.base.model_type]]
+    known = {"base_model_class": family.__name__, "parent_library": family.__module__}
+    for part in [folder / role for role in record.roles] or [folder]:
+        stated = read_json(part / "adapter_config.json")
+        stated |= {"base_model_name_or_path": hub_id, "revision": revision or None, "auto_mapping": known}
+        text = json.dumps(stated, indent=2, sort_keys=True)
+        (part / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def card_facts(record: AdapterRecord, hub_id: str, served: bool, composition: bool) -> dict[str, Any]:
+    """What a card says of an adapter released alone.
+
+    Args:
+        record: as released.
+        hub_id: of the base, empty where it is not on the Hub.
+        served: langadapt serves it, and not its own library alone.
+        composition: the folder is a composition of several adapters.
+    """
+    return {"adapter": dataclasses.asdict(record), "hub_base": hub_id, "served": served, "composition": composition}

@@ -107,34 +107,61 @@ def adapter_card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
         f"{record['trained']:,} weights ({share:.2f} % of the base) for the {base['model_type']} encoder "
         f"**{base['origin'] or 'named below'}** with {base['parameters'] / 1e6:.1f} M. It does nothing without that base: "
         "`adapter.json` holds the digest of the base's weights, and langadapt refuses any other.\n",
-        _adapter_usage(record),
+        _adapter_usage(facts),
         _scores(scores),
         _making(facts),
-        _sources(facts),
+        _sources(facts) if facts["resources"] else NO_SOURCES,
         _environment(facts),
         f"Digest of the base's weights: `{base['digest']}`\n",
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _adapter_usage(record: dict[str, Any]) -> str:
-    """How langadapt and the adapter's own library load it."""
-    lines = ["## How to use\n", "```python", "from langadapt import Encoder\n", 'encoder = Encoder.load("PATH_OR_HUB_ID_OF_THE_BASE")']
-    if record["roles"]:
-        lines += [f'encoder.add_adapter("{role}", "PATH_OF_THIS/{role}")' for role in record["roles"]]
-        lines += ['queries = encoder.encode(["…"], adapter="query")', 'documents = encoder.encode(["…"], adapter="document")', "```\n"]
+NO_SOURCES = "Sources and licences of base and data: not known to the store; a build's own release states them.\n"
+
+
+OTHER_IN_LIBRARY = ("bloom", "deberta", "modernbert")
+"""Model types that the library adapters does not know, or whose fused projections it gives random biases."""
+
+
+def _adapter_usage(facts: dict[str, Any]) -> str:
+    """How langadapt and the adapter's own library load it: what works, and nothing else."""
+    record = facts["adapter"]
+    base, roles, kind = facts["hub_base"] or "PATH_OR_HUB_ID_OF_THE_BASE", record["roles"], record["base"]["model_type"]
+    lines = ["## How to use\n"]
+    if facts["served"]:
+        lines += ["```python", "from langadapt import Encoder\n", f'encoder = Encoder.load("{base}")']
+        lines += [f'encoder.add_adapter("{role}", "PATH_OF_THIS/{role}")' for role in roles]
+        lines += [f'{role} = encoder.encode(["…"], adapter="{role}")' for role in roles]
+        if not roles:
+            lines += ['encoder.add_adapter("mine", "PATH_OF_THIS")', 'vectors = encoder.encode(["…"], adapter="mine")']
+        lines += ["```\n"]
+    if record["library"] == "adapters" and kind in OTHER_IN_LIBRARY:
+        return "\n".join([*lines, f"The library `adapters` alone does not load it as it was trained on the architecture {kind}.\n"])
+    if facts["served"]:
+        lines += [f"or with `{record['library']}` itself (pooling is then yours to do):\n"]
     else:
-        lines += ['encoder.add_adapter("mine", "PATH_OR_HUB_ID_OF_THIS")', 'vectors = encoder.encode(["…"], adapter="mine")', "```\n"]
-    if record["library"] == "peft":
-        folder = f"PATH_OF_THIS/{record['roles'][0]}" if record["roles"] else "PATH_OF_THIS"
-        own = ["from peft import PeftModel", f'model = PeftModel.from_pretrained(base, "{folder}")  # base: the AutoModel of the base']
-    else:
-        own = [
-            "import adapters",
-            "adapters.init(base)  # base: the AutoModel of the base",
-            'base.load_adapter("PATH_OF_THIS", load_as="mine", set_active=True, use_safetensors=True)',
+        lines += [
+            f"langadapt scores this method (`{record['adaptation']['use']}`) in a build, but `Encoder.add_adapter` cannot serve it "
+            f"exactly and refuses it. Load it with `{record['library']}` (pooling is then yours to do):\n"
         ]
-    return "\n".join([*lines, f"or with `{record['library']}` itself (pooling is then yours to do):\n", "```python", *own, "```\n"])
+    return "\n".join([*lines, "```python", *_in_library(facts), "```\n"])
+
+
+def _in_library(facts: dict[str, Any]) -> list[str]:
+    """Lines of code that load an adapter in peft or adapters."""
+    record, hub = facts["adapter"], facts["hub_base"]
+    folder = f"PATH_OF_THIS/{record['roles'][0]}" if record["roles"] else "PATH_OF_THIS"
+    if record["library"] == "peft" and hub:
+        return ["from peft import AutoPeftModel", f'model = AutoPeftModel.from_pretrained("{folder}")  # fetches {hub}']
+    load = ["from transformers import AutoModel", f'base = AutoModel.from_pretrained("{hub or "PATH_OR_HUB_ID_OF_THE_BASE"}")']
+    if record["library"] == "peft":
+        return ["from peft import PeftModel", *load, f'model = PeftModel.from_pretrained(base, "{folder}")']
+    if facts["composition"]:
+        last = 'base.load_adapter_setup("PATH_OF_THIS", set_active=True, use_safetensors=True)'
+    else:
+        last = 'base.load_adapter("PATH_OF_THIS", load_as="mine", set_active=True, use_safetensors=True)'
+    return ["import adapters", *load, "adapters.init(base)", last]
 
 
 def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:

@@ -75,7 +75,8 @@ def command(
         names = loaded.route(lines, batch_tokens=batch_tokens)
     vectors = loaded.encode(lines, adapter=names, batch_tokens=batch_tokens, progress=not quiet, normalize=normalize or None)
     if loaded.stats.truncated and not quiet:
-        click.echo(f"{loaded.stats.truncated} of {len(lines)} texts were truncated at {loaded.settings.max_length} tokens", err=True)
+        limits = " or ".join(map(str, loaded.stats.limits))
+        click.echo(f"{loaded.stats.truncated} of {len(lines)} texts were truncated at {limits} tokens", err=True)
     if output is None:
         chosen = names if isinstance(names, list) else [names] * len(lines)
         for text, its, vector in zip(lines, chosen, vectors, strict=True):

@@ -42,7 +42,7 @@ def command(ctx: click.Context, /, corpus: str | None, budget: int, vocab_size: 
         vocab_size=vocab_size,
         quiet=quiet or as_json,
     )
-    click.echo(json.dumps(dataclasses.asdict(advice), ensure_ascii=False, indent=2) if as_json else _shown(advice, folder))
+    click.echo(json.dumps(dataclasses.asdict(advice), ensure_ascii=False, indent=2, allow_nan=False) if as_json else _shown(advice, folder))
 
 
 ROWS = (
@@ -64,7 +64,8 @@ def _shown(advice: Advice, folder: Path) -> str:
     """The table, what could not be tried, and the advice."""
     table = [["", *advice.cuts]]
     for key, title, form in ROWS:
-        table.append([title, *(form.format(getattr(cut, key)) for cut in advice.cuts.values())])
+        values = [getattr(cut, key) for cut in advice.cuts.values()]
+        table.append([title, *("–" if value is None else form.format(value) for value in values)])
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]) for row in table]
     lines += [f"{name}: not tried, {reason}" for name, reason in advice.failed.items()]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG, PEFT, ADAPTERS = "adapter_config.json", "adapter_model.safetensors", "adapter.safetensors"
+SETUP = "adapter_setup.json"
+"""What adapters writes beside the subfolders of a composition."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,38 @@ def read_adapter(folder: Path) -> AdapterWeights:
     return found
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def parts_of(folder: Path) -> list[Path]:
+    """The folders of the adapters that one adapter's folder applies one after another: itself, or the members of a stack.
+
+    Raises:
+        ModelError: a composition that is no stack of plain adapters, or a damaged one.
+    """
+    if not (folder / SETUP).is_file():
+        return [folder]
+    setup = _config(folder, SETUP).get("adapter_setup")
+    if not isinstance(setup, dict) or not isinstance(setup.get("children"), list):
+        raise ModelError("does not describe a composition", where=str(folder / SETUP), hint="Save or copy the adapter again.")
+    if setup.get("type") != "Stack":
+        raise _refuse(f"is of the composition '{setup.get('type')}'", folder)
+    names = []
+    for child in setup["children"]:
+        inner = child.get("children") if isinstance(child, dict) and child.get("type") == "single" else None
+        if not isinstance(inner, list) or len(inner) != 1:
+            raise _refuse("nests compositions", folder)
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", str(inner[0])):
+            raise ModelError(f"names an adapter '{inner[0]}', which is no plain folder name", where=str(folder / SETUP))
+        names.append(str(inner[0]))
+    if not names:
+        raise ModelError("the stack has no members", where=str(folder / SETUP))
+    return [folder / name for name in names]
+
+
+def _config(folder: Path, name: str = CONFIG) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelError("there is no such adapter folder", where=str(folder))
-    path = folder / CONFIG
+    path = folder / name
     if not path.is_file():
-        raise ModelError(f"there is no {CONFIG}", where=str(folder), hint="Is this an adapter folder?")
+        raise ModelError(f"there is no {name}", where=str(folder), hint="Is this an adapter folder?")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -5,7 +5,8 @@ and two batched products, however many adapters meet in the batch (a plain produ
 et al. 2023, arXiv:2311.03285) without its kernels: an encoder has no decode loop that would need them.  Slot 0 is all zeros, and
 zeros are exact: a sentence without an adapter gets the base's own vector.
 
-Threads share a bank.  What a forward pass uses is pinned for its time; adding writes a slot nobody reads, growing makes new stacks
+Threads share a bank.  A name appears and disappears with everything that belongs to it: weights, how its texts are read, what it is
+routed by.  What a forward pass uses is pinned for its time; adding writes a slot nobody reads, growing and shrinking make new stacks
 beside those in use, removing waits for the last reader.
 """
 
@@ -14,10 +15,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,19 +27,18 @@ from torch.nn import functional as F
 from langadapt.errors import ModelError, did_you_mean
 from langadapt.inference.adapter_files import AdapterWeights, Bottleneck, LowRank, Place, Scale
 from langadapt.inference.blocks import Block, adapter_blocks, find_linear, linear_shape, plain_weight
+from langadapt.inference.reading import Reading
+from langadapt.inference.stacks import Key, Route, Stack, gather, products, rest, with_low_rank
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Key = tuple[Any, ...]
-"""What a stack belongs to: a method and a module or block."""
-
 Tensors = dict[Key, dict[str, Tensor]]
 
 
-@dataclass
-class _Entry:
-    """One adapter by name: how to read it again (tensors by stack and field), and where it is resident."""
+@dataclass(eq=False)
+class _Part:
+    """The weights of one adapter: how to read them again (tensors by stack and field), and where they are resident."""
 
     read: Callable[[], Tensors]
     slot: int | None = None
@@ -46,64 +47,36 @@ class _Entry:
     removed: bool = False
 
 
-@dataclass
-class _Stack:
-    """Tensors of one module, one row a slot, padded with zeros to the largest rank; `members` are the slots in use."""
+@dataclass(frozen=True, eq=False)
+class _Named:
+    """What a name stands for."""
 
-    tensors: dict[str, Tensor]
-    members: set[int] = field(default_factory=set)
-
-    def grown(self, slots: int, shapes: Mapping[str, tuple[int, ...]]) -> _Stack:
-        """A larger copy; a stack in use stays as it is."""
-        tensors = {}
-        for name, old in self.tensors.items():
-            shape = [slots, *(max(a, b) for a, b in zip(old.shape[1:], shapes.get(name, old.shape[1:]), strict=True))]
-            new = torch.full(shape, _rest(name), dtype=old.dtype, device=old.device)
-            new[tuple(slice(0, n) for n in old.shape)] = old
-            tensors[name] = new
-        return _Stack(tensors, set(self.members))
-
-
-def _rest(name: str) -> float:
-    """The value that changes nothing: one for factors, zero for what is added."""
-    return 1.0 if name in ("gain", "vector") else 0.0
-
-
-@dataclass
-class _Route:
-    """What one forward pass of one thread applies."""
-
-    stacks: Mapping[Key, _Stack]
-    slots: Tensor
-    """(B, depth) slot of every sentence, 0 for none."""
-    single: tuple[int, ...] | None
-    """The slots, when all sentences have the same."""
-    active: frozenset[int]
-    inputs: dict[Place, Tensor] = field(default_factory=dict)
-    """Block inputs of pre-norm models, captured on the way."""
-
-    def wanted(self, key: Key) -> _Stack | None:
-        stack = self.stacks.get(key)
-        return stack if stack is not None and not self.active.isdisjoint(stack.members) else None
+    parts: tuple[_Part, ...]
+    """Applied one after another in every module."""
+    reading: Reading | None
+    centroid: np.ndarray | None = None
+    members: tuple[str, ...] = ()
+    """Of a stack of named adapters, whose parts it borrows."""
 
 
 class Lease:
     """The slots of a call's sentences, pinned until the call ends."""
 
-    def __init__(self, bank: AdapterBank, stacks: Mapping[Key, _Stack], slots: list[tuple[int, ...]]) -> None:
+    def __init__(
+        self, bank: AdapterBank, stacks: Mapping[Key, Stack], slots: list[tuple[int, ...]], readings: list[Reading | None]
+    ) -> None:
         self._bank, self._stacks, self._slots = bank, stacks, slots
+        self.readings = readings
+        """How each sentence's adapter reads its texts; None where that is as the base does."""
 
     @contextlib.contextmanager
     def rows(self, indices: Sequence[int]) -> Iterator[None]:
         """Apply the adapters of these sentences to the forward pass inside."""
         chosen = [self._slots[i] for i in indices]
-        active = frozenset(slot for slots in chosen for slot in slots if slot)
-        if not active:
+        if not any(slot for slots in chosen for slot in slots):
             yield
             return
-        single = chosen[0] if len(set(chosen)) == 1 else None
-        slots = torch.tensor(chosen, device=self._bank.device)
-        self._bank.local.route = _Route(self._stacks, slots, single, active)
+        self._bank.local.route = Route(self._stacks, chosen, self._bank.device)
         try:
             yield
         finally:
@@ -124,9 +97,8 @@ class AdapterBank:
         self.device = next(iter(body.parameters())).device
         self.local = threading.local()
         self._lock = threading.RLock()
-        self._entries: dict[str, _Entry] = {}
-        self._compositions: dict[str, tuple[str, ...]] = {}
-        self._stacks: dict[Key, _Stack] = {}
+        self._names: dict[str, _Named] = {}
+        self._stacks: dict[Key, Stack] = {}
         self._blocks: dict[Place, Block] | None = None
         self._hooked: set[Any] = set()
         self._free: list[int] = []
@@ -139,36 +111,76 @@ class AdapterBank:
     def names(self) -> list[str]:
         """Adapters and stacks by name, in the order they were added."""
         with self._lock:
-            return [*self._entries, *self._compositions]
+            return list(self._names)
 
     def resident(self) -> list[str]:
         """Adapters that are in memory."""
         with self._lock:
-            return [name for name, entry in self._entries.items() if entry.slot is not None]
+            return [name for name, one in self._names.items() if not one.members and all(part.slot is not None for part in one.parts)]
 
-    def add(self, name: str, read: Callable[[], AdapterWeights]) -> None:
-        """Make an adapter resident under a name; `read` brings it back after it left memory.
+    def centroids(self) -> dict[str, np.ndarray]:
+        """The centroid (d,) of every adapter that has one."""
+        with self._lock:
+            return {name: one.centroid for name, one in self._names.items() if one.centroid is not None}
+
+    def add(
+        self, name: str, *reads: Callable[[], AdapterWeights], reading: Reading | None = None, centroid: np.ndarray | None = None
+    ) -> None:
+        """Make an adapter resident under a name.
+
+        Args:
+            name: what a lease calls it.
+            reads: bring its weights, now and after they left memory; several are applied one after another.
+            reading: how its texts are read, where that is not as the base does.
+            centroid: (d,) what a router knows it by.
 
         Raises:
             ModelError: the name is taken, or the weights do not fit this base.
         """
         with self._lock:
             self._new_name(name)
-        weights = self._fitted(read())
+        weights = [self._fitted(read()) for read in reads]
         with self._lock:
             self._new_name(name)
-            entry = _Entry(lambda: self._fitted(read()))
-            self._place(entry, weights)
-            self._entries[name] = entry
+            # Pinned while it is placed: making room for its last part must not drop the first.
+            parts = tuple(_Part(partial(self._read, read), pins=1) for read in reads)
+            try:
+                for part, tensors in zip(parts, weights, strict=True):
+                    self._place(part, tensors)
+            except BaseException:
+                for part in parts:
+                    part.pins, part.removed = 0, True
+                    self._release(part)
+                raise
+            for part in parts:
+                part.pins = 0
+            self._names[name] = _Named(parts, reading, centroid)
+
+    def _read(self, read: Callable[[], AdapterWeights]) -> Tensors:
+        return self._fitted(read())
 
     def stack(self, name: str, members: Sequence[str]) -> None:
-        """Name a sequence of adapters applied one after another (Pfeiffer et al. 2020, arXiv:2005.00052)."""
+        """Name a sequence of adapters applied one after another (Pfeiffer et al. 2020, arXiv:2005.00052).
+
+        Its texts are read as its members read theirs.
+
+        Raises:
+            ModelError: the name is taken, a member is unknown, or the members read texts differently.
+        """
         with self._lock:
             self._new_name(name)
             self._known([*members])
             if not members:
                 raise ModelError(f"the stack '{name}' has no members")
-            self._compositions[name] = tuple(one for member in members for one in self._compositions.get(member, (member,)))
+            found = [self._names[member] for member in members]
+            for member, one in zip(members[1:], found[1:], strict=True):
+                if one.reading != found[0].reading:
+                    raise ModelError(
+                        f"'{members[0]}' and '{member}' cannot be stacked: they read texts by another prompt, normalizer or maximum length",
+                        hint="Stack adapters that were trained on texts prepared alike.",
+                    )
+            flat = tuple(one for member, it in zip(members, found, strict=True) for one in it.members or (member,))
+            self._names[name] = _Named(tuple(part for one in found for part in one.parts), found[0].reading, members=flat)
 
     def remove(self, name: str) -> None:
         """Forget an adapter or a stack; forward passes that use it end first, undisturbed.
@@ -178,27 +190,24 @@ class AdapterBank:
         """
         with self._lock:
             self._known([name])
-            if name in self._compositions:
-                del self._compositions[name]
-                return
-            users = [stack for stack, members in self._compositions.items() if name in members]
+            users = [stack for stack, one in self._names.items() if name in one.members]
             if users:
                 raise ModelError(f"the adapter '{name}' is part of the stack '{users[0]}'", hint="Remove the stack first.")
-            entry = self._entries.pop(name)
-            entry.removed = True
-            self._release(entry)
+            one = self._names.pop(name)
+            for part in () if one.members else one.parts:
+                part.removed = True
+                self._release(part)
 
     def _new_name(self, name: str) -> None:
         if not name:
             raise ModelError("an adapter needs a name", hint="The empty name stands for the base alone.")
-        if name in self._entries or name in self._compositions:
+        if name in self._names:
             raise ModelError(f"there is an adapter '{name}' already", hint="Remove it first, or choose another name.")
 
     def _known(self, names: Sequence[str]) -> None:
-        unknown = [name for name in dict.fromkeys(names) if name not in self._entries and name not in self._compositions]
+        unknown = [name for name in dict.fromkeys(names) if name not in self._names]
         if unknown:
-            have = [*self._entries, *self._compositions]
-            hint = did_you_mean(unknown[0], have) if have else "Add it with add_adapter() first."
+            hint = did_you_mean(unknown[0], list(self._names)) if self._names else "Add it with add_adapter() first."
             raise ModelError(f"no adapter is called {', '.join(repr(name) for name in unknown)}", hint=hint)
 
     # use -----------------------------------------------------------------------------------------------------------
@@ -210,61 +219,73 @@ class AdapterBank:
         Raises:
             ModelError: unknown names, all of them listed; nothing was done then.
         """
-        pinned: list[_Entry] = []
+        pinned: list[_Part] = []
         try:
             with self._lock:
                 self._known([name for name in names if name is not None])
-                parts = {name: self._compositions.get(name, (name,)) for name in dict.fromkeys(names) if name is not None}
+                found = {name: self._names[name] for name in dict.fromkeys(names) if name is not None}
                 # Pinned before anything is read: an adapter that is removed meanwhile stays for this call.
-                entries = {part: self._entries[part] for members in parts.values() for part in members}
-                for entry in entries.values():
-                    entry.pins += 1
-                    pinned.append(entry)
-            for entry in entries.values():
-                self._ensure(entry)
+                for part in dict.fromkeys(part for one in found.values() for part in one.parts):
+                    part.pins += 1
+                    pinned.append(part)
+            for part in pinned:
+                self._ensure(part)
             with self._lock:
                 self._clock += 1
-                for entry in entries.values():
-                    entry.used = self._clock
-                slots = {part: entry.slot or 0 for part, entry in entries.items()}
-                depth = max((len(members) for members in parts.values()), default=1)
-                rows = {name: tuple(slots[part] for part in members) + (0,) * (depth - len(members)) for name, members in parts.items()}
-                none = (0,) * depth
-                lease = Lease(self, self._stacks, [rows[name] if name is not None else none for name in names])
+                for part in pinned:
+                    part.used = self._clock
+                depth = max((len(one.parts) for one in found.values()), default=1)
+                slots = {name: tuple(part.slot or 0 for part in one.parts) for name, one in found.items()}
+                rows = [slots[name] if name is not None else () for name in names]
+                readings = [found[name].reading if name is not None else None for name in names]
+                lease = Lease(self, self._stacks, [row + (0,) * (depth - len(row)) for row in rows], readings)
             yield lease
         finally:
             with self._lock:
-                for entry in pinned:
-                    entry.pins -= 1
-                    self._release(entry)
+                for part in pinned:
+                    part.pins -= 1
+                    self._release(part)
 
-    def _ensure(self, entry: _Entry) -> None:
+    def _ensure(self, part: _Part) -> None:
         """Read a pinned adapter back in when it has left memory; reading holds no lock."""
         with self._lock:
-            if entry.slot is not None:
+            if part.slot is not None:
                 return
-        weights = entry.read()
+        weights = part.read()
         with self._lock:
-            if entry.slot is None:
-                self._place(entry, weights)
+            if part.slot is None:
+                self._place(part, weights)
 
-    def _release(self, entry: _Entry) -> None:
-        if entry.removed and entry.pins == 0 and entry.slot is not None:
-            self._vacate(entry)
+    def _release(self, part: _Part) -> None:
+        if part.removed and part.pins == 0 and part.slot is not None:
+            self._vacate(part)
+            self._shrink()
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _vacate(self, entry: _Entry) -> None:
+    def _vacate(self, part: _Part) -> None:
         """Give a slot back, all its rows at rest: the next adapter there may change fewer modules."""
-        slot = entry.slot
+        slot = part.slot
         assert slot is not None
         for stack in self._stacks.values():
-            if slot in stack.members:
-                stack.members.discard(slot)
+            if slot in stack.ranks:
+                del stack.ranks[slot]
+                stack.gained.discard(slot)
                 for name, stacked in stack.tensors.items():
-                    stacked[slot].fill_(_rest(name))
+                    stacked[slot].fill_(rest(name))
         self._free.append(slot)
-        entry.slot = None
+        part.slot = None
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _shrink(self) -> None:
+        """Free what the adapters that are left do not need; stacks in use stay as they are beside the smaller ones."""
+        used = set(range(1, self._slots)) - set(self._free)
+        self._slots = max(used, default=0) + 1
+        self._free = [slot for slot in self._free if slot < self._slots]
+        room = self._room if self._slots * 2 > self._room else max(4, self._slots)
+        self._stacks = {key: stack.shrunk(room) for key, stack in self._stacks.items() if stack.ranks}
+        self._room = room
 
     # placing -------------------------------------------------------------------------------------------------------
 
@@ -292,52 +313,58 @@ class AdapterBank:
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _place(self, entry: _Entry, tensors: Tensors) -> None:
+    def _place(self, part: _Part, tensors: Tensors) -> None:
         """Write an adapter into a slot that nobody reads."""
-        entry.slot = self._take_slot()
+        part.slot = self._take_slot()
         try:
-            self._write(entry.slot, tensors)
+            self._write(part.slot, tensors)
         except BaseException:  # memory has run out, say: what was written already must not stay
-            self._vacate(entry)
+            self._vacate(part)
             raise
         self._clock += 1
-        entry.used = self._clock
+        part.used = self._clock
 
     def _write(self, slot: int, tensors: Tensors) -> None:
         stacks, room = dict(self._stacks), self._room
         if slot >= room:  # every stack has a row for every slot: a batch gathers all its slots everywhere
-            room *= 2
+            room = max(slot + 1, min(2 * room, self.max_resident + 1))
             stacks = {key: stack.grown(room, {}) for key, stack in stacks.items()}
         for key, parts in tensors.items():
-            stacks[key] = self._fitting(stacks.get(key), parts, room)
-            for name, stacked in stacks[key].tensors.items():
+            stacks[key] = stack = self._fitting(stacks.get(key), parts, room)
+            for name, stacked in stack.tensors.items():
                 row = stacked[slot]
-                row.fill_(_rest(name))
+                row.fill_(rest(name))
                 if name in parts:
                     row[tuple(slice(0, n) for n in parts[name].shape)] = parts[name].to(row)
-            stacks[key].members.add(slot)
+            stack.ranks[slot] = len(parts["down"]) if "down" in parts else 1
+            if "gain" in parts:
+                stack.gained.add(slot)
             self._hook(key)
         # Published in one assignment: a lease sees the stacks before or after, never between.
         self._stacks, self._room = stacks, room
 
-    def _fitting(self, stack: _Stack | None, parts: Mapping[str, Tensor], room: int) -> _Stack:
+    def _fitting(self, stack: Stack | None, parts: Mapping[str, Tensor], room: int) -> Stack:
         """The stack, or a larger copy where this adapter's rank asks for it."""
         shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
-        old = stack or _Stack({})
+        old = stack or Stack({})
         # A module's first adapter makes the tensors; its first DoRA adapter the factors.
         missing = {name: shape for name, shape in shapes.items() if name not in old.tensors}
-        new = {name: torch.full((room, *shape), _rest(name), device=self.device) for name, shape in missing.items()}
-        stack = _Stack({**old.tensors, **new}, old.members) if new else old
+        new = {name: torch.full((room, *shape), rest(name), device=self.device) for name, shape in missing.items()}
+        stack = Stack({**old.tensors, **new}, old.ranks, old.gained) if new else old
         fits = all(a >= b for name, shape in shapes.items() for a, b in zip(stack.tensors[name].shape[1:], shape, strict=True))
         return stack if fits else stack.grown(room, shapes)
 
     def _take_slot(self) -> int:
-        resident = [entry for entry in self._entries.values() if entry.slot is not None]
-        idle = sorted((entry for entry in resident if entry.pins == 0), key=lambda entry: entry.used)
+        resident = [part for one in self._names.values() if not one.members for part in one.parts if part.slot is not None]
+        idle = sorted((part for part in resident if part.pins == 0), key=lambda part: part.used)
         # More than one leaves where a batch needed more than there is room for.
-        for entry in idle[: max(0, len(resident) + 1 - self.max_resident)]:
-            self._vacate(entry)
+        leaving = idle[: max(0, len(resident) + 1 - self.max_resident)]
+        for part in leaving:
+            self._vacate(part)
+        if len(leaving) > 1:
+            self._shrink()
         if self._free:
+            self._free.sort(reverse=True)  # low slots first, so that the high ones can be given up
             return self._free.pop()
         self._slots += 1
         return self._slots - 1
@@ -360,7 +387,7 @@ class AdapterBank:
         else:  # before a bottleneck that stands on the same module, whichever came first
             module.register_forward_hook(partial(self._output, key[1]), prepend=True)
 
-    def _route(self) -> _Route | None:
+    def _route(self) -> Route | None:
         return getattr(self.local, "route", None)
 
     def _output(self, path: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
@@ -371,11 +398,11 @@ class AdapterBank:
         low, scales = route.wanted(("low", path)), route.wanted(("out", path))
         if low is None and scales is None:
             return None
-        for level in range(route.slots.shape[1]):
+        for level in range(len(route.levels)):
             if low is not None:
-                output = _with_low_rank(low.tensors, module, args[0], output, route, level)
+                output = with_low_rank(low, module, args[0], output, route, level)
             if scales is not None:
-                output = output * _gather(scales.tensors["vector"], route, level).to(output.dtype)
+                output = output * gather(scales.tensors["vector"], route, level).to(output.dtype)
         return output
 
     def _input(self, key: Key, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
@@ -384,8 +411,8 @@ class AdapterBank:
         if route is None or scales is None:
             return None
         x = args[0]
-        for level in range(route.slots.shape[1]):
-            x = x * _gather(scales.tensors["vector"], route, level).to(x.dtype)
+        for level in range(len(route.levels)):
+            x = x * gather(scales.tensors["vector"], route, level).to(x.dtype)
         return (x, *args[1:])
 
     def _capture(self, place: Place, x: Tensor) -> None:
@@ -400,25 +427,14 @@ class AdapterBank:
             return h
         if x is None:
             x = route.inputs.pop(place)
-        stacks = [(key, stack) for key, stack in route.stacks.items() if key[:2] == ("bottleneck", place)]
-        for level in range(route.slots.shape[1]):
+        keys = [key for key in route.stacks if key[:2] == ("bottleneck", place)]
+        stacks = [(key, stack) for key in keys if (stack := route.wanted(key)) is not None]
+        for level in range(len(route.levels)):
             for key, stack in stacks:
-                if route.active.isdisjoint(stack.members):
-                    continue
-                u = _read_at(key[3], h, x, norm)
-                inner = activation(key[2])(_product(u, stack.tensors["down"], stack.tensors["down_bias"], route, level))
-                h = h + _product(inner, stack.tensors["up"], stack.tensors["up_bias"], route, level).to(h.dtype)
+                if stack.rank_of(route.levels[level]):
+                    added = products(stack, _read_at(key[3], h, x, norm), route, level, activation(key[2]))
+                    h = h if added is None else h + added.to(h.dtype)
         return h
-
-
-def _with_low_rank(tensors: Mapping[str, Tensor], module: nn.Module, x: Tensor, output: Tensor, route: _Route, level: int) -> Tensor:
-    """``output + up @ down @ x``; DoRA scales the base's product first, not the bias."""
-    if "gain" in tensors:
-        bias = getattr(module, "bias", None)
-        more = (_gather(tensors["gain"], route, level) - 1).to(output.dtype)
-        output = output + (output if bias is None else output - bias) * more  # a gain of one is exact so
-    inner = _product(x, tensors["down"], None, route, level)
-    return output + _product(inner, tensors["up"], None, route, level).to(output.dtype)
 
 
 def _read_at(form: str, h: Tensor, x: Tensor, norm: nn.Module | None) -> Tensor:
@@ -427,25 +443,6 @@ def _read_at(form: str, h: Tensor, x: Tensor, norm: nn.Module | None) -> Tensor:
     if form == "before":
         return h
     return norm(h + x) if norm is not None else h + x  # type: ignore[no-any-return]
-
-
-def _product(x: Tensor, weights: Tensor, biases: Tensor | None, route: _Route, level: int) -> Tensor:
-    """``x @ W.T + b`` with each sentence's own W: x (B, T, in), weights (slots, out, in) → (B, T, out)."""
-    if route.single is not None:
-        slot = route.single[level]
-        return F.linear(x.to(weights.dtype), weights[slot], None if biases is None else biases[slot])
-    slots = route.slots[:, level]
-    chosen = weights.index_select(0, slots).transpose(1, 2)
-    if biases is None:
-        return torch.bmm(x.to(weights.dtype), chosen)
-    return torch.baddbmm(biases.index_select(0, slots).unsqueeze(1), x.to(weights.dtype), chosen)
-
-
-def _gather(vectors: Tensor, route: _Route, level: int) -> Tensor:
-    """Each sentence's vector, (B, 1, d)."""
-    if route.single is not None:
-        return vectors[route.single[level]]
-    return vectors.index_select(0, route.slots[:, level]).unsqueeze(1)
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
@@ -468,12 +465,12 @@ def _low_rank(low: LowRank, path: str, module: nn.Module) -> dict[str, Tensor]:
     rank = low.down.shape[0]
     _check_shapes(path, (low.down, (rank, into)), (low.up, (out, rank)))
     if low.magnitude is None:
-        return {"down": low.down, "up": low.up}
+        return {"down": low.down, "up": low.up.T}
     _check_shapes(path, (low.magnitude.flatten(), (out,)))
     weight = plain_weight(module)
     length = torch.linalg.norm(weight + (low.up @ low.down).to(weight), dim=1).cpu()
     gain = low.magnitude.flatten() / length
-    return {"down": low.down, "up": low.up * gain[:, None], "gain": gain}
+    return {"down": low.down, "up": (low.up * gain[:, None]).T, "gain": gain}
 
 
 def _scale(scale: Scale, path: str, module: nn.Module) -> dict[str, Tensor]:
@@ -487,7 +484,7 @@ def _bottleneck(one: Bottleneck, width: int, place: Place) -> dict[str, Tensor]:
     wanted = ((one.down, (rank, width)), (one.down_bias, (rank,)), (one.up, (width, rank)), (one.up_bias, (width,)))
     _check_shapes(f"the {place[1]} block {place[0]}", *wanted)
     activation(one.activation)
-    return {"down": one.down, "down_bias": one.down_bias, "up": one.up, "up_bias": one.up_bias}
+    return {"down": one.down, "down_bias": one.down_bias, "up": one.up.T, "up_bias": one.up_bias}
 
 
 def _check_shapes(where: str, *tensors: tuple[Tensor, tuple[int, ...]]) -> None:

@@ -1,7 +1,7 @@
 """Where adapters meet a transformer: its linear layers by name, and the ends of its blocks.
 
 A bottleneck needs a block's output before the residual is added, the block's input, and the norm that follows, if one does.
-Post-norm models (BERT and its kin) have all three in one small module; pre-norm models are listened to in two places.
+BERT and its kin have all three in one small module; other models are listened to in two places.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ Change = Callable[[Tensor, Tensor | None, nn.Module | None], Tensor]
 class Block:
     """The end of an attention or feed-forward block.
 
-    `end` is BERT's output module (dense, dropout, LayerNorm) or, in a pre-norm model, the block's last linear layer; `start`
-    is the module whose input is the block's input, for pre-norm models alone.
+    `end` is BERT's output module (dense, dropout, LayerNorm) or, where there is no such module, the block's last linear layer;
+    `start` is then the module whose input is the block's input, and `norm` the norm that follows the residual sum, if one does.
     """
 
     end: nn.Module
     start: nn.Module | None = None
+    norm: nn.Module | None = None
 
     def listen(self, change: Change, capture: Callable[[Tensor], None]) -> None:
         """Let `change` alter the block's output from now on."""
@@ -46,7 +47,7 @@ class Block:
             capture(args[0])
 
         def give(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return change(output, None, None)
+            return change(output, None, self.norm)
 
         self.start.register_forward_pre_hook(take)
         self.end.register_forward_hook(give)
@@ -61,15 +62,35 @@ def _post_norm_forward(end: Any, change: Change) -> Callable[[Tensor, Tensor], T
     return forward
 
 
-PRE_NORM = {
-    "modernbert": ("layers", "attn.Wo", "attn", "mlp.Wo", "mlp"),
-    "bloom": ("h", "self_attention.dense", "input_layernorm", "mlp.dense_4h_to_h", "post_attention_layernorm"),
-    **dict.fromkeys(
-        ("llama", "mistral", "qwen2", "qwen3"),
-        ("layers", "self_attn.o_proj", "input_layernorm", "mlp.down_proj", "post_attention_layernorm"),
+@dataclass(frozen=True)
+class _Places:
+    """Names of modules: the list of layers, then of attention and of the feed-forward block the last linear layer, the module
+    that reads the block's input, and the norm of the residual sum ("" for none)."""
+
+    layers: str
+    attention: tuple[str, str, str]
+    output: tuple[str, str, str]
+    last_norm: bool = False
+    """Adapters were trained under the last layer's norm in every layer: so the library looks it up."""
+
+
+_LLAMA = _Places("layers", ("self_attn.o_proj", "input_layernorm", ""), ("mlp.down_proj", "post_attention_layernorm", ""))
+PLACES = {
+    "modernbert": _Places("layers", ("attn.Wo", "attn", ""), ("mlp.Wo", "mlp", "")),
+    "bloom": _Places("h", ("self_attention.dense", "input_layernorm", ""), ("mlp.dense_4h_to_h", "post_attention_layernorm", "")),
+    "gpt2": _Places("h", ("attn.c_proj", "ln_1", ""), ("mlp.c_proj", "ln_2", "")),
+    "distilbert": _Places(
+        "transformer.layer", ("attention.out_lin", "attention.q_lin", "sa_layer_norm"), ("ffn.lin2", "ffn.lin1", "output_layer_norm")
     ),
+    "gemma2": _Places(
+        "layers",
+        ("self_attn.o_proj", "input_layernorm", "post_attention_layernorm"),
+        ("mlp.down_proj", "pre_feedforward_layernorm", "post_feedforward_layernorm"),
+        last_norm=True,
+    ),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), _LLAMA),
 }
-"""model_type → layer list; attention's last linear and the module that reads its input; the feed-forward block's."""
+"""model_type → where its blocks begin and end."""
 
 
 def adapter_blocks(body: PreTrainedModel) -> dict[Place, Block]:
@@ -79,15 +100,17 @@ def adapter_blocks(body: PreTrainedModel) -> dict[Place, Block]:
         ModelError: the architecture is not known.
     """
     kind = body.config.model_type
-    if kind in PRE_NORM:
-        layers, attention, attention_start, output, output_start = PRE_NORM[kind]
+    if kind in PLACES:
+        places = PLACES[kind]
         if getattr(body.config, "apply_residual_connection_post_layernorm", False):
             # Such a Bloom adds the normalised state: its residual is what enters the two inner modules.
-            attention_start, output_start = "self_attention", "mlp"
+            places = _Places("h", (places.attention[0], "self_attention", ""), (places.output[0], "mlp", ""))
         found = {}
-        for i, layer in enumerate(body.get_submodule(layers)):  # type: ignore[arg-type]
-            found[i, "attention"] = Block(layer.get_submodule(attention), layer.get_submodule(attention_start))
-            found[i, "output"] = Block(layer.get_submodule(output), layer.get_submodule(output_start))
+        layers: Any = body.get_submodule(places.layers)
+        for i, layer in enumerate(layers):
+            for name, (end, start, norm) in (("attention", places.attention), ("output", places.output)):
+                following = (layers[-1] if places.last_norm else layer).get_submodule(norm) if norm else None
+                found[i, name] = Block(layer.get_submodule(end), layer.get_submodule(start), following)
         return found
     found = {}
     for name, module in body.named_modules():
@@ -97,7 +120,7 @@ def adapter_blocks(body: PreTrainedModel) -> dict[Place, Block]:
     if not found:
         raise ModelError(
             f"where bottleneck adapters stand in the architecture '{kind}' is not known",
-            hint=f"Known: BERT, RoBERTa, XLM-R, ELECTRA, DeBERTa and {', '.join(sorted(PRE_NORM))}; LoRA works on any.",
+            hint=f"Known: BERT, RoBERTa, XLM-R, ELECTRA, DeBERTa and {', '.join(sorted(PLACES))}; LoRA works on any.",
         )
     return found
 

@@ -6,9 +6,11 @@ whatever the mix of texts; results come back in the order given.
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +24,10 @@ from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder, pad_id
 from langadapt.artifacts.fetch import CHECKPOINT_FILES, hub_error
 from langadapt.errors import DataError, ModelError
-from langadapt.inference.adapter_files import read_adapter
+from langadapt.inference.adapter_files import parts_of, read_adapter
 from langadapt.inference.bank import AdapterBank, Lease
-from langadapt.inference.router import Router
+from langadapt.inference.reading import Reading, adapter_settings
+from langadapt.inference.router import choose
 from langadapt.modeling.batching import group_by_length
 from langadapt.modeling.digest import weights_digest
 from langadapt.modeling.encoder import EncoderModule, EncoderSettings, Rows
@@ -48,18 +51,9 @@ class EncodeStats:
     texts: int
     tokens: int
     truncated: int
-    """Texts longer than the encoder's maximum, cut at its end."""
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """What happens to a text before it is tokenised; an adapter brings its own."""
-
-    prompt: str = ""
-    normalizer: Any = None
-
-    def prepare(self, text: str) -> str:
-        return self.prompt + (self.normalizer.normalize(text) if self.normalizer else text)
+    """Texts longer than their maximum, cut at its end."""
+    limits: tuple[int, ...] = ()
+    """The maxima, in tokens, that texts were cut at: the base's, or an adapter's own."""
 
 
 class Encoder:
@@ -81,10 +75,8 @@ class Encoder:
         """``query`` and ``document`` where each has an adapter of its own."""
         self._folder: Path | None = None
         self._registry: Registry | None = None
-        self._readings: dict[str, _Reading] = {}
         self._digest: str | None = None
         self._bank: AdapterBank | None = None
-        self._router = Router()
         self._adding = threading.Lock()
         self._max_adapters = 256
 
@@ -120,7 +112,7 @@ class Encoder:
             ModelError: no such folder, pickled or damaged weights, no tokenizer, a device or quantisation this machine has not.
             DataError: the Hub cannot be reached or has no such repository.
         """
-        folder = _local(source)
+        folder = local_folder(source)
         if light.is_adapter(folder):
             options = {"device": device, "precision": precision, "registry": registry, "normalizer": normalizer}
             return cls._with_adapter(folder, quantization, max_adapters=max_adapters, **options)
@@ -144,8 +136,7 @@ class Encoder:
     def _with_adapter(cls, folder: Path, quantization: str | None, **options: Any) -> Encoder:
         """A trained adapter on its base, quantised as in training unless another quantisation is asked for."""
         record = light.load(folder)
-        settings, _ = encoders.read_settings(folder)
-        base = light.base_folder(folder)
+        settings, base = adapter_settings(folder), light.base_folder(folder)
         found = cls.load(base, quantization=quantization or record.quantization, pooler=settings.pooler, **options)
         found._loaded.settings = settings
         found.roles = record.roles
@@ -167,6 +158,11 @@ class Encoder:
         return self._loaded.tokenizer
 
     @property
+    def device(self) -> str:
+        """``cpu``, ``cuda`` or ``mps``."""
+        return self._module.device.type
+
+    @property
     def width(self) -> int:
         """d of the vectors."""
         return self._module.width
@@ -184,22 +180,19 @@ class Encoder:
             ModelError: the name is taken; the adapter is missing, truncated, for another base or pooler, or of a kind that
                 cannot be served exactly.
         """
-        folder = _local(path)
+        folder = local_folder(path)
         record = light.record_of(folder)
-        reading = None
+        reading = self._own_reading()
         if record is not None:
-            settings, _ = encoders.read_settings(folder if light.is_adapter(folder) else folder.parent)
+            settings = adapter_settings(folder if light.is_adapter(folder) else folder.parent)
             self._check_record(record, settings, folder)
             slot = settings.normalizer if not settings.normalizer_in_tokenizer else None
-            reading = _Reading(settings.prompt, _component(self._registry, "normalizer", slot) if slot else self._normalizer)
+            normalizer = _component(self._registry, "normalizer", slot) if slot else self._normalizer
+            reading = Reading(settings.prompt, normalizer, settings.max_length)
         else:
             logger.warning("the adapter %s states no base digest: only its shapes are checked against this base", folder)
-        self._ready_bank().add(name, partial(read_adapter, folder))
-        if reading is not None:
-            self._readings[name] = reading
-        centroid = light.load_centroid(folder)
-        if centroid is not None:
-            self._router.add(name, centroid)
+        reads = [partial(read_adapter, part) for part in parts_of(folder)]
+        self._ready_bank().add(name, *reads, reading=reading, centroid=light.load_centroid(folder, self.width))
 
     def remove_adapter(self, name: str) -> None:
         """Forget an adapter; calls that use it just now end undisturbed.
@@ -208,14 +201,12 @@ class Encoder:
             ModelError: there is none of that name, or a stack names it.
         """
         self._ready_bank().remove(name)
-        self._router.remove(name)
-        self._readings.pop(name, None)
 
     def stack_adapters(self, name: str, members: Sequence[str]) -> None:
         """Name a sequence of adapters that are applied one after another in every module.
 
         Raises:
-            ModelError: the name is taken, or a member is unknown.
+            ModelError: the name is taken, a member is unknown, or the members read texts differently (prompt, normalizer, length).
         """
         self._ready_bank().stack(name, members)
 
@@ -237,7 +228,10 @@ class Encoder:
             ModelError: no adapter here has a centroid.
         """
         plain = self.encode(texts, adapter=[None] * len(texts), normalize=False, batch_tokens=batch_tokens)
-        return self._router.choose(plain, threshold)
+        return choose(plain, self._ready_bank().centroids(), threshold)
+
+    def _own_reading(self) -> Reading:
+        return Reading(self.settings.prompt, self._normalizer, self.settings.max_length)
 
     def _ready_bank(self) -> AdapterBank:
         with self._adding:
@@ -291,7 +285,8 @@ class Encoder:
             normalize: scale to length one; None does what the encoder's settings say.
 
         Raises:
-            DataError: `texts` is a single string or holds something that is no string, or no Unicode text; not one adapter a text.
+            DataError: `texts` is a single string or holds something that is no string, or no Unicode text; not one adapter's name
+                a text.
             ModelError: unknown adapters, all of them named; nothing is encoded then.
         """
         self._check(texts)
@@ -299,32 +294,52 @@ class Encoder:
         if not len(texts):
             self.stats = EncodeStats(0, 0, 0)
             return np.zeros((0, self.width), dtype=np.float32)
-        own = _Reading(self.settings.prompt, self._normalizer)
-        prepared = [self._readings.get(name or "", own).prepare(text) for text, name in zip(texts, names, strict=True)]
-        ids, truncated = tokenize_texts(self.tokenizer, prepared, self.settings.max_length)
-        # A tokenizer without special tokens gives an empty text no token at all: one padding token stands in.
-        ids = [found or [pad_id(self.tokenizer)] for found in ids]
-        if any(names):
-            with self._ready_bank().lease(names) as lease:
-                vectors = self._run(ids, batch_tokens, progress, lease)
-        else:
-            vectors = self._run(ids, batch_tokens, progress, None)
+        # The names are pinned before any text is prepared: whatever is added or removed meanwhile, one call reads its texts and
+        # makes its vectors by one and the same adapter.
+        with self._ready_bank().lease(names) if any(names) else nullcontext() as lease:
+            ids, cut = self._tokens(texts, lease.readings if lease else [None] * len(texts))
+            vectors = self._run(ids, batch_tokens, progress, lease)
         if normalize if normalize is not None else self.settings.normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        self.stats = EncodeStats(len(texts), sum(map(len, ids)), truncated)
-        if truncated:
-            logger.warning("%d of %d texts are longer than %d tokens and were truncated", truncated, len(texts), self.settings.max_length)
+        self.stats = EncodeStats(len(texts), sum(map(len, ids)), sum(cut.values()), tuple(sorted(cut)))
+        if cut:
+            limits = " or ".join(map(str, sorted(cut)))
+            logger.warning("%d of %d texts are longer than %s tokens and were truncated", sum(cut.values()), len(texts), limits)
         return vectors
+
+    def _tokens(self, texts: Sequence[str], readings: Sequence[Reading | None]) -> tuple[list[list[int]], dict[int, int]]:
+        """Token ids of texts as their adapters read them, and how many texts were cut at which length."""
+        own = self._own_reading()
+        ids: list[list[int]] = [[] for _ in texts]
+        places: dict[int, list[int]] = {}
+        for i, reading in enumerate(readings):
+            places.setdefault((reading or own).max_length, []).append(i)
+        cut: dict[int, int] = {}
+        for limit, rows in places.items():
+            found, truncated = tokenize_texts(self.tokenizer, [(readings[i] or own).prepare(texts[i]) for i in rows], limit)
+            if truncated:
+                cut[limit] = truncated
+            for i, one in zip(rows, found, strict=True):
+                # A tokenizer without special tokens gives an empty text no token at all: one padding token stands in.
+                ids[i] = one or [pad_id(self.tokenizer)]
+        return ids, cut
 
     def _names(self, adapter: str | Sequence[str | None] | None, count: int) -> list[str | None]:
         """One adapter name, or None, for each text."""
         if adapter is None or isinstance(adapter, str):
             names: list[str | None] = [adapter or self.default_adapter] * count
-        else:
+        elif isinstance(adapter, Iterable):
             names = list(adapter)
+        else:
+            raise DataError(
+                f"adapter is {type(adapter).__name__}, not a name or a list of names", hint="Give one name, or one for each text."
+            )
+        for i, name in enumerate(names):
+            if name is not None and not isinstance(name, str):
+                raise DataError(f"adapter {i} is {type(name).__name__}, not a name", hint="Give a name, or None for the base alone.")
         if len(names) != count:
             raise DataError(f"{len(names)} adapters are named for {count} texts", hint="Give one name, or one for each text.")
-        return names
+        return [name or None for name in names]
 
     def _run(self, ids: list[list[int]], batch_tokens: int, progress: bool | Log, lease: Lease | None) -> np.ndarray:
         vectors = np.empty((len(ids), self.width), dtype=np.float32)
@@ -342,6 +357,18 @@ class Encoder:
             if training:
                 self._module.train()
         return vectors
+
+    def trainable_copy(self) -> EncoderModule:
+        """A copy of the base to train, every weight free; this encoder stays as it is.
+
+        Raises:
+            ModelError: its weights are quantised, or it speaks through an adapter.
+        """
+        if self.default_adapter is not None:
+            raise ModelError("an encoder with an adapter has no weights of its own to train", hint="Merge the adapter into its base first.")
+        if getattr(self._module.model, "is_quantized", False):
+            raise ModelError("quantised weights cannot be trained", hint="Load the encoder without quantisation.")
+        return copy.deepcopy(self._module).requires_grad_(True)
 
     def token_states(self, ids: Sequence[Sequence[int]], *, batch_tokens: int = 4096, progress: bool | Log = False) -> list[np.ndarray]:
         """Last-layer states of the base, without adapters, for token ids that its tokenizer made: (T, d) float32 each, in order.
@@ -389,7 +416,13 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _local(source: str | Path) -> Path:
+def local_folder(source: str | Path) -> Path:
+    """A folder as it is, or a Hub id's files on this machine.
+
+    Raises:
+        ModelError: no such folder.
+        DataError: the Hub cannot be reached or has no such repository.
+    """
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder

@@ -12,26 +12,41 @@ from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.errors import ModelError
-from langadapt.inference.adapter_files import AdapterWeights, LowRank, Scale, read_adapter
-from langadapt.inference.blocks import find_linear, linear_shape
+from langadapt.inference.adapter_files import AdapterWeights, LowRank, Scale, parts_of, read_adapter
+from langadapt.inference.blocks import adapter_blocks, find_linear, linear_shape
+from langadapt.inference.reading import adapter_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def servable(folder: Path) -> bool:
-    """True when the bank serves every part of a trained adapter."""
+def servable(folder: Path, base: Path | None = None) -> bool:
+    """True when the bank serves every part of a trained adapter on its base's architecture.
+
+    Args:
+        folder: the adapter's.
+        base: its base's; None takes the one beside it in a store.
+    """
     roles = adapters.load(folder).roles
     try:
-        for part in [folder / role for role in roles] or [folder]:
-            read_adapter(part)
+        found = [read_adapter(part) for one in [folder / role for role in roles] or [folder] for part in parts_of(one)]
+        if any(weights.bottlenecks for weights in found):
+            adapter_blocks(_outline(base or adapters.base_folder(folder)))
     except ModelError:
         return False
     return True
 
 
-def merged(folder: Path) -> LoadedEncoder:
-    """A trained adapter and its base as one encoder.
+def _outline(base: Path) -> PreTrainedModel:
+    """The modules of a base without its weights."""
+    from transformers import AutoConfig, AutoModel
+
+    with torch.device("meta"):
+        return AutoModel.from_config(AutoConfig.from_pretrained(str(base), trust_remote_code=False))  # type: ignore[no-any-return]
+
+
+def merged(folder: Path, base: Path | None = None) -> LoadedEncoder:
+    """A trained adapter and its base (None: the one beside it in a store) as one encoder.
 
     An adapter that was trained on a quantised base goes into the same weights unquantised: merged into 4 bits it would be rounded
     away with them (cosines down to 0.86 were seen).
@@ -46,9 +61,11 @@ def merged(folder: Path) -> LoadedEncoder:
             where=str(folder),
             hint="Release it with the exporter 'adapter'.",
         )
-    loaded = encoders.load(adapters.base_folder(folder), mlm_head=False)
-    loaded.settings, _ = encoders.read_settings(folder)
-    merge(loaded.model, read_adapter(folder))
+    weights = [read_adapter(part) for part in parts_of(folder)]
+    loaded = encoders.load(base or adapters.base_folder(folder), mlm_head=False)
+    loaded.settings = adapter_settings(folder)
+    for one in weights:
+        merge(loaded.model, one)
     return loaded
 
 

@@ -6,47 +6,33 @@ most similar to its own base vector (cosine), or to none where even that is belo
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from langadapt.errors import ModelError
 
 
-class Router:
-    """Centroids by adapter name."""
+def choose(vectors: np.ndarray, centroids: Mapping[str, np.ndarray], threshold: float = -1.0) -> list[str | None]:
+    """The adapter of each base vector (n, d) by the adapters' centroids (d,); None below `threshold`.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._centroids: dict[str, np.ndarray] = {}
+    Raises:
+        ModelError: no adapter has a centroid.
+    """
+    names: Sequence[str] = list(centroids)
+    if not names:
+        raise ModelError("no adapter here has a centroid to route by", hint="Adapters trained by langadapt have one.")
+    means = _unit(np.stack([centroids[name] for name in names]))
+    # Centred: encoders crowd in a narrow cone, and the common direction would hide the differences.
+    middle = means.mean(0) if len(names) > 1 else np.zeros(means.shape[1], dtype=np.float32)
+    similarity = _cosine(_unit(vectors) - middle, means - middle)
+    best = similarity.argmax(1)
+    return [names[k] if similarity[i, k] >= threshold else None for i, k in enumerate(best)]
 
-    def add(self, name: str, centroid: np.ndarray) -> None:
-        """Let texts be routed to `name`; the centroid is (d,)."""
-        with self._lock:
-            self._centroids[name] = centroid / max(float(np.linalg.norm(centroid)), 1e-12)
 
-    def remove(self, name: str) -> None:
-        """Route no more texts to `name`."""
-        with self._lock:
-            self._centroids.pop(name, None)
-
-    def choose(self, vectors: np.ndarray, threshold: float) -> list[str | None]:
-        """The adapter of each base vector (n, d), None below `threshold`.
-
-        Raises:
-            ModelError: no adapter has a centroid.
-        """
-        with self._lock:
-            names = list(self._centroids)
-            centroids = np.stack([self._centroids[name] for name in names]) if names else None
-        if centroids is None:
-            raise ModelError("no adapter here has a centroid to route by", hint="Adapters trained by langadapt have one.")
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        # Centred: encoders crowd in a narrow cone, and the common direction would hide the differences.
-        middle = centroids.mean(0) if len(names) > 1 else np.zeros(centroids.shape[1], dtype=np.float32)
-        similarity = _cosine(unit - middle, centroids - middle)
-        best = similarity.argmax(1)
-        return [names[k] if similarity[i, k] >= threshold else None for i, k in enumerate(best)]
+def _unit(rows: np.ndarray) -> np.ndarray:
+    found: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return found
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -38,8 +38,20 @@ class LanguageManifest(BaseModel):
     resources: Annotated[dict[str, Resource], BeforeValidator(_name_resources)] = {}
 
 
+class DomainLanguage(BaseModel):
+    """What a domain has for one language."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    evaluators: list[Slot] = []
+    resources: Annotated[dict[str, Resource], BeforeValidator(_name_resources)] = {}
+
+
 class DomainManifest(BaseModel):
-    """Facts about one domain (Twitter, clinical, telecom): data and defaults per language."""
+    """Facts about one domain (Twitter, clinical, telecom): data and defaults, for all languages and for some.
+
+    Its corpus stands in the language's place.  `defaults` are options of shipped recipes that suit the domain, as ``--set`` writes them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,3 +61,7 @@ class DomainManifest(BaseModel):
     normalizer: Slot | None = None
     evaluators: list[Slot] = []
     resources: Annotated[dict[str, Resource], BeforeValidator(_name_resources)] = {}
+    languages: dict[str, DomainLanguage] = {}
+    """By BCP 47 code: resources that hold for one language, over those above."""
+    defaults: dict[str, dict[str, Any]] = {}
+    """Recipe → ``stages.NAME.OPTION`` → value."""

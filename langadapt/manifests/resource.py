@@ -8,9 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 SourceName = Literal["starter", "hub", "path"]
 
-Format = Literal[
-    "encoder", "text", "nli", "paraphrase", "sts", "retrieval", "vectors", "dictionary", "parallel", "classification", "tags"
-]
+Format = Literal["encoder", "text", "nli", "paraphrase", "sts", "retrieval", "vectors", "dictionary", "parallel", "classification", "tags"]
 
 
 class _Strict(BaseModel):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,16 +25,16 @@ FREQUENT = 5
 
 @dataclass(frozen=True)
 class Cut:
-    """How a tokenizer cuts a text.
+    """How a tokenizer cuts a text.  Words stand between white space; in scripts that set none, ICU's dictionaries tell them apart.
 
     Args:
         vocabulary: entries.
         used: share of the entries that the whole text uses.
-        fertility: tokens per white-space word (Rust et al. 2021, arXiv:2012.15613).
+        fertility: tokens per word (Rust et al. 2021, arXiv:2012.15613).
         continued: share of words in more than one token.
         unknown: share of tokens that are unknown.
         fragments: pieces per distinct word seen at least five times, each counted once (fragment score; AVocaDo, Hong et al. 2021,
-            arXiv:2110.13434).
+            arXiv:2110.13434); None where no word is seen so often.
         overlap: share of the entries that the base has too.
         tokens: mean tokens a text; tokens_95: the 95th percentile.
         compute: tokens over the base's tokens: the linear layers' work.
@@ -44,7 +46,7 @@ class Cut:
     fertility: float
     continued: float
     unknown: float
-    fragments: float
+    fragments: float | None
     overlap: float
     tokens: float
     tokens_95: float
@@ -78,9 +80,16 @@ def split(texts: list[str]) -> tuple[list[str], list[str]]:
 def compare(
     tokenizers: Mapping[str, PreTrainedTokenizerFast], failed: dict[str, str], texts: list[str], held: list[str], width: int
 ) -> Advice:
-    """Measure every candidate on the held-out texts and recommend one."""
-    words = [text.split() for text in held]
-    counts = Counter(word for text in texts for word in text.split())
+    """Measure every candidate on the held-out texts and recommend one.
+
+    Raises:
+        DataError: there is no word, or the words of this script cannot be told apart here.
+    """
+    words_of = splitter(texts)
+    words = [words_of(text) for text in held]
+    counts = Counter(word for text in texts for word in words_of(text))
+    if not any(words):
+        raise DataError("the held-out texts have no word", hint="Give text: --corpus PATH.")
     frequent = sorted(word for word, count in counts.items() if count >= FREQUENT)
     base = tokenizers["keep"]
     reference = _lengths(base, held)
@@ -88,6 +97,35 @@ def compare(
     cuts = {name: measure(tokenizer, texts, held, words, frequent, reference, shared, width) for name, tokenizer in tokenizers.items()}
     choice, reasons = recommend(cuts, sum(counts.values()))
     return Advice(cuts, failed, choice, reasons, len(held), sum(map(len, words)))
+
+
+UNSPACED = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+"""How Unicode's names begin for letters of scripts that set no white space between words."""
+
+
+def splitter(texts: list[str]) -> Callable[[str], list[str]]:
+    """What cuts these texts into words: white space, or ICU where most letters of the first thousand texts are of a script without.
+
+    Raises:
+        DataError: ICU is needed and not installed.
+    """
+    letters = [letter for text in texts[:1000] for letter in text if letter.isalpha()]
+    unspaced = sum(unicodedata.name(letter, "").startswith(UNSPACED) for letter in letters)
+    if unspaced <= len(letters) / 2:
+        return str.split
+    if importlib.util.find_spec("icu4py") is None:
+        raise DataError(
+            f"{unspaced / len(letters):.0%} of the letters are of a script that sets no white space: its words cannot be told apart",
+            hint="Install the plugin langadapt-objectives: it brings ICU, which knows these words.",
+        )
+    return _icu_words
+
+
+def _icu_words(text: str) -> list[str]:
+    from icu4py.breakers import WordBreaker
+
+    found = (text[start:end] for start, end in WordBreaker(text, "root").segments())
+    return [word for word in found if any(letter.isalnum() for letter in word)]
 
 
 def measure(
@@ -113,7 +151,7 @@ def measure(
         fertility=float(pieces.mean()),
         continued=float((pieces > 1).mean()),
         unknown=unknown / max(int(pieces.sum()), 1),
-        fragments=float(fragments.mean()) if len(fragments) else float("nan"),
+        fragments=float(fragments.mean()) if len(fragments) else None,
         overlap=len(shared & _surfaces(tokenizer)) / max(len(_surfaces(tokenizer)), 1),
         tokens=float(lengths.mean()),
         tokens_95=float(np.percentile(lengths, 95)),

@@ -7,6 +7,7 @@ and its bias, so its logits stay identical; most published scripts leave the bia
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,14 @@ if TYPE_CHECKING:
 SPECIAL_ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 
 
+def size_of(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Rows that a tokenizer needs: its highest id and one.  Numbering may have holes, so that there are fewer tokens."""
+    return 1 + max(tokenizer.get_vocab().values())
+
+
 def vocab_of(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel | None = None) -> Vocab:
     """A tokenizer (and the input rows of a model) as vocab-inits see them."""
-    size = len(tokenizer)
+    size = size_of(tokenizer)
     tokens = [token if token is not None else "" for token in tokenizer.convert_ids_to_tokens(list(range(size)))]
     special = {role: getattr(tokenizer, f"{role}_token_id") for role in SPECIAL_ROLES}
     rows = None
@@ -38,7 +44,7 @@ def vocab_of(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel | None =
 
 def unigram_log_probabilities(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> np.ndarray:
     """log p of each token in the texts, add-one smoothed: (V,) float32."""
-    counts = np.ones(len(tokenizer), dtype=np.float64)
+    counts = np.ones(size_of(tokenizer), dtype=np.float64)
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -82,7 +88,7 @@ def apply_mixture(
             f"'mpnet' counts positions from padding id {old.pad_token_id}, but the new tokenizer pads with {new.pad_token_id}",
             hint="Use the tokenizer 'unigram' or 'prune', which keep that id.",
         )
-    size_old, size_new = len(old), len(new)
+    size_old, size_new = size_of(old), size_of(new)
     weights = mixture.weights
     if weights.shape != (size_new, size_old) or len(mixture.provenance) != size_new:
         raise ModelError(f"the vocab-init proposes {weights.shape} weights for {size_new} new and {size_old} old tokens")
@@ -172,12 +178,65 @@ def _move_positions(model: PreTrainedModel, old_pad: int, new_pad: int) -> None:
         model.config.max_position_embeddings = model.base_model.config.max_position_embeddings = len(rows)
 
 
+TWINS = {"bos": "cls", "cls": "bos", "eos": "sep", "sep": "eos"}
+"""Roles that encoders fill with one token, and of which a tokenizer may name only one."""
+
+
 def _configure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, size: int) -> None:
     configs = [model.config] if model.base_model.config is model.config else [model.config, model.base_model.config]
     for config in configs:
         config.vocab_size = size
-        for role in SPECIAL_ROLES:
-            if getattr(config, f"{role}_token_id", None) is not None:
-                setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
+        _set_special_ids(config, tokenizer)
         if hasattr(config, "pad_token_id"):
             config.pad_token_id = tokenizer.pad_token_id
+    generation = getattr(model, "generation_config", None)
+    if generation is not None:
+        _set_special_ids(generation, tokenizer)
+
+
+def _set_special_ids(config: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Ids of the roles that a config names already."""
+    for role in SPECIAL_ROLES:
+        if getattr(config, f"{role}_token_id", None) is None:
+            continue
+        found = getattr(tokenizer, f"{role}_token_id")
+        if found is None and role in TWINS:
+            found = getattr(tokenizer, f"{TWINS[role]}_token_id")
+        setattr(config, f"{role}_token_id", found)
+
+
+def agree_on_inputs(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, names: Iterable[str] | None = None) -> None:
+    """Let a tokenizer make the inputs that a model takes, and no other, here and wherever it is saved and loaded.
+
+    Args:
+        names: inputs to choose from; None takes the tokenizer's own.
+    """
+    taken = set(inspect.signature(model.forward).parameters)
+    if getattr(model.config, "type_vocab_size", 2) < 2:  # a second text would be told by a row that is not there
+        taken.discard("token_type_ids")
+    kept = [name for name in names or tokenizer.model_input_names if name in taken]
+    tokenizer.model_input_names = kept
+    tokenizer.init_kwargs["model_input_names"] = kept
+
+
+def disagreements(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> list[str]:
+    """Special tokens whose ids a model's config and a tokenizer name differently, in words.
+
+    Padding counts only where positions are counted from it; what ends a decoder's text is a matter of taste.
+    """
+    kind = model.config.model_type
+    roles = ["cls", "sep", "mask"]
+    if kind in FROM_PADDING:
+        roles += ["bos", "eos", "pad"]
+    elif kind == "mpnet":
+        roles += ["pad"]
+    found = []
+    for role in roles:
+        stated, own = getattr(model.config, f"{role}_token_id", None), getattr(tokenizer, f"{role}_token_id")
+        if isinstance(stated, int) and own is not None and stated != own:
+            found.append(f"{role} is {stated} in the config and {own} in the tokenizer")
+    return found
+
+
+FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+"""Architectures whose positions start behind the padding id."""

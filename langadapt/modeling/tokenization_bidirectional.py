@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import NormalizedString, PreTokenizedString, pre_tokenizers
+from tokenizers import PreTokenizedString, Token, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 COUNTS = "piece_counts.json"
@@ -20,54 +20,67 @@ CACHE = 200_000
 """Distinct words whose cut is remembered."""
 
 
-class BothEnds:
-    """A pre-tokenizer behind the usual one: cuts a word itself where matching from its end finds more frequent pieces.
+class BothEnds(dict[str, list[Token]]):
+    """A pre-tokenizer behind the usual one, and in the model's place: cuts each word where its pieces are more frequent.
 
     KR-BERT (Lee et al. 2020, arXiv:2008.03979) segments a word by longest match from the front and from the back and keeps the candidate
     whose pieces are more frequent; here by their mean log frequency, the front's on a tie.
 
+    It is a dictionary of the words met so far: the Rust tokenizer looks a known word up without a line of Python being run, and holds
+    Python's lock for no longer than that.
+
     Args:
         vocab: WordPiece entries.
         counts: occurrences of each piece in the training text; others count once.
+        unknown: the entry of words that neither reading can spell.
+        longest_word: letters beyond which a word is unknown, as the model has it.
     """
 
-    def __init__(self, vocab: Mapping[str, int], counts: Mapping[str, int], prefix: str = "##") -> None:
-        self.vocab, self.prefix = frozenset(vocab), prefix
+    def __init__(
+        self, vocab: Mapping[str, int], counts: Mapping[str, int], prefix: str = "##", unknown: str = "[UNK]", longest_word: int = 100
+    ) -> None:
+        super().__init__()
+        self.vocab, self.prefix, self.unknown, self.longest_word = dict(vocab), prefix, unknown, longest_word
+        self.front = models.WordPiece(
+            vocab=self.vocab, unk_token=unknown, max_input_chars_per_word=longest_word, continuing_subword_prefix=prefix
+        )
+        self.turned = _turned(self.vocab, prefix, unknown, longest_word)
+        self.pieces = {index: piece for piece, index in vocab.items()}
         self.longest = max((len(piece.removeprefix(prefix)) for piece in vocab), default=1)
         self.weights = {piece: math.log(count + 1) for piece, count in counts.items()}
-        self.cuts: dict[str, list[tuple[int, int]] | None] = {}
 
     def pre_tokenize(self, text: PreTokenizedString) -> None:
         """Called by the Rust tokenizer for every text."""
-        text.split(self._split)
+        text.tokenize(self.__getitem__)
 
-    def _split(self, _: int, word: NormalizedString) -> list[NormalizedString]:
-        spelt = str(word.normalized)
-        if spelt not in self.cuts:
-            if len(self.cuts) >= CACHE:
-                self.cuts.clear()
-            self.cuts[spelt] = self._cut(spelt)
-        cut = self.cuts[spelt]
-        if cut is None:
-            return [word]
-        parts = [word[start:end] for start, end in cut]
-        for part in parts[1:]:
-            part.prepend(self.prefix)
-        return parts
+    def __missing__(self, word: str) -> list[Token]:
+        """The tokens of a word not met before; offsets count bytes of the word."""
+        if len(self) >= CACHE:
+            self.clear()
+        front = self.front.tokenize(word)  # one unknown token for a word that it cannot spell
+        if len(front) == 1 and front[0].value == word:
+            self[word] = front
+            return front
+        spelt = [token.value for token in front]
+        back = self.backward(word) if len(word) <= self.longest_word else None
+        if back is not None and back != spelt and (spelt == [self.unknown] or self.weight(back) > self.weight(spelt)):
+            self[word] = self._tokens(back)
+        else:
+            self[word] = front
+        return self[word]
 
-    def _cut(self, word: str) -> list[tuple[int, int]] | None:
-        """Where the back's candidate cuts a word; None where the front's stands."""
-        if word in self.vocab:
-            return None
-        front, back = self.forward(word), self.backward(word)
-        if back is None or front == back or (front is not None and self.weight(front) >= self.weight(back)):
-            return None
-        ends, at = [], 0
-        for i, piece in enumerate(back):
-            length = len(piece) - (len(self.prefix) if i else 0)
-            ends.append((at, at + length))
+    def _tokens(self, pieces: list[str]) -> list[Token]:
+        found, at = list[Token](), 0
+        for i, piece in enumerate(pieces):
+            length = len(piece.removeprefix(self.prefix if i else "").encode())
+            found.append(Token(self.vocab[piece], piece, (at, at + length)))
             at += length
-        return ends
+        return found
+
+    def read(self, word: str) -> list[str] | None:
+        """The better of a word's two readings; None where the vocabulary cannot spell it."""
+        found = [token.value for token in self[word]]
+        return None if found == [self.unknown] and word != self.unknown else found
 
     def weight(self, pieces: list[str]) -> float:
         """Mean log frequency."""
@@ -75,21 +88,21 @@ class BothEnds:
 
     def forward(self, word: str) -> list[str] | None:
         """Longest match from the front; None where a rest is in no piece."""
-        vocab, pieces, start, length = self.vocab, [], 0, len(word)
-        while start < length:
-            mark = self.prefix if start else ""
-            for end in range(min(length, start + self.longest), start, -1):
-                piece = mark + word[start:end]
-                if piece in vocab:
-                    break
-            else:
-                return None
-            pieces.append(piece)
-            start = end
-        return pieces
+        found = [token.value for token in self.front.tokenize(word)]
+        return None if found == [self.unknown] else found
 
     def backward(self, word: str) -> list[str] | None:
-        """Longest match from the back; None where a rest is in no piece."""
+        """Longest match from the back; None where a rest is in no piece.
+
+        The Rust model reads the word turned round, with a mark at its beginning.  Where it takes a piece from inside words for all that
+        is left, the mark remains, and the word is read again here.
+        """
+        found = self.turned.tokenize(word[::-1] + BEGINNING)
+        if found[-1].value == self.unknown:
+            return self._backward(word)
+        return [self.pieces[token.id] for token in reversed(found)]
+
+    def _backward(self, word: str) -> list[str] | None:
         vocab, pieces, end = self.vocab, list[str](), len(word)
         while end:
             for start in range(max(0, end - self.longest), end):
@@ -101,6 +114,23 @@ class BothEnds:
             pieces.append(piece)
             end = start
         return pieces[::-1]
+
+
+BEGINNING = "\0"
+"""Ends a word that is turned round."""
+
+
+def _turned(vocab: Mapping[str, int], prefix: str, unknown: str, longest_word: int) -> models.WordPiece:
+    """A model that matches from the back, over words turned round."""
+    entries = {unknown: vocab[unknown]}
+    for piece, index in vocab.items():
+        if piece.startswith(prefix) and piece != prefix:
+            turned = piece[len(prefix) :][::-1]
+            entries[turned] = entries[prefix + turned] = index
+        else:
+            turned = piece[::-1] + BEGINNING
+            entries[turned] = entries[prefix + turned] = index
+    return models.WordPiece(vocab=entries, unk_token=unknown, max_input_chars_per_word=longest_word + 1, continuing_subword_prefix=prefix)
 
 
 class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ignore[misc]
@@ -117,16 +147,41 @@ class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ign
         self._attach()
 
     def _attach(self) -> None:
-        both = BothEnds(self.backend_tokenizer.get_vocab(with_added_tokens=False), self.piece_counts)
-        self.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([self._plain, pre_tokenizers.PreTokenizer.custom(both)])
+        self.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([self._plain, pre_tokenizers.PreTokenizer.custom(self.both_ends)])
+
+    @property
+    def both_ends(self) -> BothEnds:
+        """The two readings, without a memory of words."""
+        model = self.backend_tokenizer.model
+        vocab = self.backend_tokenizer.get_vocab(with_added_tokens=False)
+        return BothEnds(vocab, self.piece_counts, model.continuing_subword_prefix, model.unk_token, model.max_input_chars_per_word)
+
+    def plain_backend(self) -> Tokenizer:
+        """A copy of the Rust tokenizer that reads from the front alone: what JSON can hold."""
+        backend = self.backend_tokenizer
+        ours, backend.pre_tokenizer = backend.pre_tokenizer, self._plain
+        try:
+            return Tokenizer.from_str(backend.to_str())
+        finally:
+            backend.pre_tokenizer = ours
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For ``pickle`` and ``copy.deepcopy``: no Python inside the Rust tokenizer."""
+        return {**self.__dict__, "_tokenizer": self.plain_backend(), "_plain": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._plain = self.backend_tokenizer.pre_tokenizer
+        self._attach()
 
     def save_pretrained(self, folder: Any, *args: Any, **options: Any) -> Any:
         """Write ``tokenizer.json`` (which cannot hold a pre-tokenizer in Python), and the counts beside it."""
-        self.backend_tokenizer.pre_tokenizer = self._plain
+        backend = self.backend_tokenizer
+        ours, backend.pre_tokenizer = backend.pre_tokenizer, self._plain
         try:
             found = super().save_pretrained(folder, *args, **options)
         finally:
-            self._attach()
+            backend.pre_tokenizer = ours
         counts = json.dumps(self.piece_counts, ensure_ascii=False, sort_keys=True)
         (Path(folder) / COUNTS).write_text(counts + "\n", encoding="utf-8")
         return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from functools import partial
 from typing import Any
 
 from langadapt.artifacts import dataset
@@ -12,31 +14,63 @@ from langadapt.stages.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:
-    normalizer = job.slot("normalizer")
+    documents = [
+        {"text": document.text, "origin": document.origin}
+        for reader in job.slot("corpus")
+        for document in job.ctx.log.track(reader.documents(job.ctx), f"reading {reader.name}")
+    ]
+    read = len(documents)
+    if not read:
+        raise DataError("the corpus is empty", where=job.planned.where, hint="Check the files behind its resource.")
+    texts = normalized([document["text"] for document in documents], job.slot("normalizer"))
     seen: set[bytes] = set()
     rows: list[dict[str, Any]] = []
-    read = empty = repeated = 0
-    for reader in job.slot("corpus"):
-        for document in job.ctx.log.track(reader.documents(job.ctx), f"reading {reader.name}"):
-            read += 1
-            text = normalizer.normalize(document.text) if normalizer else document.text
-            text = text.strip()
-            if not text:
-                empty += 1
-                continue
-            mark = hashlib.blake2b(text.encode(), digest_size=12).digest()
-            if mark in seen:
-                repeated += 1
-                continue
+    empty = repeated = 0
+    for document, text in zip(documents, texts, strict=True):
+        mark = hashlib.blake2b(text.encode(), digest_size=12).digest()
+        if not text:
+            empty += 1
+        elif mark in seen:
+            repeated += 1
+        else:
             seen.add(mark)
-            rows.append({"text": text, "origin": document.origin})
+            rows.append({**document, "text": text})
     if not rows:
         raise DataError("the corpus is empty", where=job.planned.where, hint="Check the files behind its resource.")
     job.ctx.log.info(f"{read:,} documents read, {empty:,} empty, {repeated:,} exact repeats dropped")
     data, dropped = select(job, dataset.from_rows(rows))
+    again = repeated + sum(one.count for one in dropped if one.name == "near-duplicates")
+    if again > MUCH * read:
+        left = f"{len(data):,} of {read:,} documents are left"
+        job.ctx.log.warning(f"{again / read:.0%} of the corpus repeated itself and was dropped: {left}")
     about = {"read": read, "empty": empty, "exact_repeats": repeated, **{f"dropped by {one.name}": one.count for one in dropped}}
     dataset.save(data, about, job.folder)
     return {"type": "Corpus", "rows": len(data)}
+
+
+MUCH = 0.5
+"""Share of repeats from which a corpus is not what it seems."""
+MANY = 20_000
+"""Documents from which normalising is worth a process for each core."""
+
+
+def normalized(texts: list[str], normalizer: Any) -> list[str]:
+    """Texts through a normalizer, stripped, in order; large corpora on all cores, through ``datasets``."""
+    if normalizer is None:
+        return [text.strip() for text in texts]
+    if len(texts) < MANY:
+        return [normalizer.normalize(text).strip() for text in texts]
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    rows = Dataset.from_dict({"text": texts})
+    apply = partial(_normalize, normalizer)
+    done = rows.map(apply, batched=True, num_proc=os.cpu_count() or 1, keep_in_memory=True, load_from_cache_file=False)
+    return list(done["text"])
+
+
+def _normalize(normalizer: Any, batch: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {"text": [normalizer.normalize(text).strip() for text in batch["text"]]}
 
 
 def select(job: Job, data: Any) -> tuple[Any, list[Dropped]]:

@@ -14,6 +14,7 @@ from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts import release, scores
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.artifacts.picture import score_bars
+from langadapt.inference.merging import servable
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.stages.job import Job
 
@@ -67,15 +68,19 @@ def _adapter(job: Job, source: Path) -> dict[str, Any]:
     """Write an adapter alone, naming its base as people know it."""
     for exporter in job.slot("exporters"):
         exporter.export_adapter(source, job.folder)
-    origin = next((r["origin"] or r["from"] for r in job.planned.facts["resources"] if r["name"] == "encoder"), "")
-    record = adapters.load(source).with_base(origin=origin, artifact="")
+    facts, record = job.planned.facts, adapters.load(source)
+    hub_id, revision = adapters.hub_origin(facts["stages"], record.base.artifact)
+    adapters.name_base(job.folder, record, hub_id, revision)
+    origin = next((r["origin"] or r["from"] for r in facts["resources"] if r["name"] == "encoder"), "")
+    record = record.with_base(origin=origin, artifact="")
     adapters.save(record, job.folder)
     settings, _ = encoders.read_settings(source)
     normalizer = job.slot("normalizer")
     if normalizer is not None:  # the base's tokenizer knows nothing of it: the encoder applies it to the adapter's texts
         settings = settings.with_(normalizer=normalizer.slot(), normalizer_in_tokenizer=False)
         write_json(job.folder / encoders.SETTINGS, dataclasses.asdict(settings))
-    return {"adapter": dataclasses.asdict(record), "max_length": settings.max_length, "pooler": settings.pooler, "prompt": settings.prompt}
+    told = adapters.card_facts(record, hub_id, servable(source), (job.folder / adapters.SETUP).is_file())
+    return {**told, "max_length": settings.max_length, "pooler": settings.pooler, "prompt": settings.prompt}
 
 
 def environment() -> dict[str, str]:

@@ -9,7 +9,7 @@ from langadapt.artifacts import dataset
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.vocabulary import Origins
 from langadapt.modeling.loading import load_tokenizer
-from langadapt.modeling.surgery import apply_mixture, unigram_log_probabilities, vocab_of
+from langadapt.modeling.surgery import agree_on_inputs, apply_mixture, unigram_log_probabilities, vocab_of
 from langadapt.stages.job import Job
 
 
@@ -29,6 +29,7 @@ def run(job: Job) -> dict[str, Any]:
     mixture = method.mixture(old, new, texts() if table else None, job.ctx)
     frequencies = unigram_log_probabilities(tokenizer, texts()) if table else None
     apply_mixture(loaded.model, mixture, loaded.tokenizer, tokenizer, frequencies)
+    agree_on_inputs(tokenizer, loaded.model, loaded.tokenizer.model_input_names)
     loaded.tokenizer = tokenizer
     loaded.origins = Origins.of(mixture, old.tokens, method.name)
     encoders.save(loaded, job.folder)

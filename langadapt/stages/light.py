@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.errors import ModelError
 from langadapt.modeling.digest import weights_digest
 from langadapt.modeling.encoder import EncoderModule
+from langadapt.modeling.loading import keep_unpacked
 from langadapt.stages.job import Job
 from langadapt.training.tokenized import TokenizedRows
 
@@ -34,9 +35,13 @@ class Light:
     parameters: int
     earlier: Path | None = None
     """The adapter of the stage before, which training continues."""
-    sample: list[list[int]] = field(default_factory=list)
-    """Token ids of the texts that the centroid is the mean of."""
     centroid: np.ndarray | None = None
+    """(d,) mean unit vector of training texts under the plain base."""
+
+    @cached_property
+    def digest(self) -> str:
+        """The base's, which everything trained on it must share."""
+        return weights_digest(self.folder)
 
     @classmethod
     def of(cls, job: Job) -> Light:
@@ -58,17 +63,24 @@ class Light:
         loaded = encoders.load(folder, bool(job.slot("objective").needs_mlm_head), options)
         if earlier:
             loaded.settings, _ = encoders.read_settings(earlier)
+        if getattr(loaded.model, "is_quantized", False):
+            keep_unpacked(loaded.model)  # the centroid is found in evaluation, before training
         # A quantised weight holds two to four values an element: count what they stand for.
         parameters = adapters.load(earlier).base.parameters if earlier else _parameters(folder)
         return cls(job, loaded, folder, parameters, earlier)
 
     def attach(self, encoder: EncoderModule, rows: TokenizedRows) -> None:
-        """Find the centroid under the plain base, then add the trainable modules."""
+        """Find the centroid under the plain base, then add the trainable modules.
+
+        Raises:
+            ModelError: the adaptation builds on adapters of another base, or does not fit this one.
+        """
         adaptation: Any = self.job.slot("adaptation")
+        if hasattr(adaptation, "check_base"):
+            adaptation.check_base(self.digest)
         chosen = self.job.ctx.rng("centroid").permutation(len(rows))[:CENTROID_TEXTS]
-        self.sample = [next(value for value in rows.rows[i].values() if isinstance(value, list)) for i in sorted(chosen)]
-        if not self._quantized():
-            self.centroid = self._centroid(encoder.to(self.job.ctx.device))
+        sample = [next(value for value in rows.rows[i].values() if isinstance(value, list)) for i in sorted(chosen)]
+        self.centroid = self._centroid(encoder if self._quantized() else encoder.to(self.job.ctx.device), sample)
         if self.earlier:
             adaptation.load(self.base.model, self.earlier)
         else:
@@ -77,13 +89,14 @@ class Light:
             encoder.activate = partial(adaptation.activate, self.base.model)
 
     def _quantized(self) -> bool:
+        """Such weights stand on their device already, and refuse to be moved."""
         return bool(getattr(self.base.model, "is_quantized", False))
 
     @torch.no_grad()
-    def _centroid(self, encoder: EncoderModule) -> np.ndarray:
+    def _centroid(self, encoder: EncoderModule, sample: list[list[int]]) -> np.ndarray:
         """Mean unit vector of a sample of the training texts: (d,) float32."""
         encoder.eval()
-        vectors = encoder.embed(self.sample).float().cpu().numpy()
+        vectors = encoder.embed(sample).float().cpu().numpy()
         mean: np.ndarray = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).mean(0)
         return mean
 
@@ -91,15 +104,10 @@ class Light:
         """Write the adapter, what makes vectors with it, and the base it belongs to."""
         job, adaptation = self.job, self.job.slot("adaptation")
         adaptation.save(self.base.model, job.folder)
-        if self.centroid is None:
-            # Encoding repacks 4-bit weights in place on some CPUs, so a quantised base encodes in a copy of its own, afterwards.
-            plain = encoders.load(self.folder, False, adaptation.load_options(job.ctx.device))
-            plain.settings = self.base.settings
-            self.centroid = self._centroid(plain.module(job.pooler(plain)))
         encoders.save_settings(self.base, job.folder)
         adapters.save_centroid(self.centroid, job.folder)
         base = adapters.Base(
-            digest=weights_digest(self.folder),
+            digest=self.digest,
             model_type=str(self.base.model.config.model_type),
             parameters=self.parameters,
             artifact=self.folder.resolve().name,

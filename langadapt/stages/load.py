@@ -10,6 +10,7 @@ from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.artifacts.fetch import fetch
 from langadapt.errors import ModelError
 from langadapt.modeling.layers import keep_layers, random_weights
+from langadapt.modeling.surgery import FROM_PADDING, agree_on_inputs, disagreements, size_of
 from langadapt.stages.job import Job
 
 
@@ -24,23 +25,41 @@ def run(job: Job) -> dict[str, Any]:
         settings = settings.with_(pooler=job.slot("pooler").slot())
     longest = getattr(loaded.model.config, "max_position_embeddings", None) or job.stage.max_length
     # RoBERTa's positions start behind the padding id.
-    if loaded.model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
+    if loaded.model.config.model_type in FROM_PADDING:
         longest -= (loaded.model.config.pad_token_id or 0) + 1
     settings = settings.with_(max_length=min(job.stage.max_length, longest))
     if source is not None:
         settings = settings.with_(prompt=source.prompt or settings.prompt, normalize=False)
     loaded.settings = settings
-    rows = loaded.model.get_input_embeddings().weight.shape[0]
-    if len(loaded.tokenizer) > rows:
-        raise ModelError(
-            f"the tokenizer has {len(loaded.tokenizer):,} entries, the embedding matrix {rows:,} rows",
-            where=str(folder),
-            hint="Tokenizer and weights do not belong together.",
-        )
+    _check(loaded, folder, job)
+    agree_on_inputs(loaded.tokenizer, loaded.model)
     encoders.save(loaded, job.folder)
     parameters = sum(p.numel() for p in loaded.model.parameters())
     job.ctx.log.info(f"{loaded.model.config.model_type}, {parameters / 1e6:.1f} M weights, {len(loaded.tokenizer):,} tokens")
     return {"type": "Encoder", "parameters": parameters}
+
+
+SPARE = 1024
+"""Rows without a token that a checkpoint may have: matrices are padded to a multiple of at most that."""
+
+
+def _check(loaded: LoadedEncoder, folder: Path, job: Job) -> None:
+    """Refuse a tokenizer that cannot be the weights' own."""
+    rows, size = loaded.model.get_input_embeddings().weight.shape[0], size_of(loaded.tokenizer)
+    hint = "Tokenizer and weights do not belong together: take both from one checkpoint."
+    if size > rows:
+        raise ModelError(f"the tokenizer has {size:,} entries, the embedding matrix {rows:,} rows", where=str(folder), hint=hint)
+    if rows - size > SPARE:
+        raise ModelError(
+            f"the tokenizer has {size:,} entries, and the embedding matrix {rows:,} rows: {rows - size:,} would stand for no token",
+            where=str(folder),
+            hint=hint,
+        )
+    differing = disagreements(loaded.tokenizer, loaded.model)
+    if len(differing) > 1:
+        raise ModelError(f"special tokens differ: {'; '.join(differing)}", where=str(folder), hint=hint)
+    if differing:
+        job.ctx.log.warning(f"{folder.name}: {differing[0]}; the tokenizer's is used")
 
 
 def _reshaped(loaded: LoadedEncoder, folder: Path, job: Job) -> LoadedEncoder:

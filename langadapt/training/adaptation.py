@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from langadapt.errors import ModelError
+from langadapt.modeling.heads import output_layer
 from langadapt.modeling.layers import layer_stack
 from langadapt.registry.component import Component
 
@@ -28,15 +29,15 @@ class Full(Component):
 class Freeze(Component):
     """A part of the weights trains, the rest stays as it was.
 
-    ``train: embeddings`` trains the input embeddings alone (and the output rows tied to them): the first stage after a
-    vocabulary was replaced.  ``train: new-rows`` trains the rows of new tokens alone, in input and output, and their biases; rows
+    ``train: embeddings`` trains the input embeddings, the output rows (tied to them or not) and the output bias: the first stage after
+    a vocabulary was replaced.  ``train: new-rows`` trains the rows of new tokens alone, in input and output, and their biases; rows
     that were copied stay bit for bit.  With both, a masked-LM head that the checkpoint lacked trains along.  ``train: body`` trains
     all but the input embeddings.  ``train: top`` trains the top `layers` layers and the head.
     """
 
     kind: ClassVar[str] = "adaptation"
     name: ClassVar[str] = "freeze"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     mergeable: ClassVar[bool] = True
 
     train: Literal["embeddings", "new-rows", "body", "top"] = "top"
@@ -52,6 +53,9 @@ class Freeze(Component):
         if self.train in ("embeddings", "new-rows"):
             model.requires_grad_(False)
             embeddings.requires_grad_(True)
+            for part in output_layer(model) if self.train == "embeddings" else ():
+                if part is not None:
+                    part.requires_grad_(True)
             for weight in model.parameters():
                 if getattr(weight, "fresh", False):  # a head that no checkpoint had is noise until it trains
                     weight.requires_grad_(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,3 +218,97 @@ def test_folders_that_hold_no_adapter(embed: Run, tiny: Path, releases: dict[str
     refused(embed(TEXTS, "--adapter=x=./absent"), "./absent: there is no such folder")
     refused(embed(TEXTS, f"--adapter=x={tiny}"), f"{tiny}: there is no adapter_config.json", "Is this an adapter folder?")
     refused(embed(TEXTS, base=releases["clinical"]), "is an adapter, and its base ('tiny", "is not beside it", "add_adapter(NAME, FOLDER)")
+
+
+def test_an_adapter_for_another_base(embed: Run, tiny: Path, added: list[str], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = Path(shutil.copytree(tiny, tmp_path / "other"))
+    tensors = load_file(other / "model.safetensors")
+    tensors["encoder.layer.0.output.dense.weight"][0, 0] += 1e-6
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    done = embed(TEXTS, added[0], base=other)
+    refused(done, "the adapter is for another base (tiny", "digest", "Load the base it was trained on.")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("adapter_model.safetensors", "is truncated or no safetensors file"),
+        ("adapter_config.json", "is truncated or no JSON"),
+        ("adapter.json", "cannot be read"),
+        ("encoder.json", "cannot be read"),
+        ("centroid.safetensors", "is truncated or no safetensors file"),
+    ],
+)
+def test_a_truncated_adapter(embed: Run, releases: dict[str, Path], name: str, message: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(releases["clinical"], tmp_path / "cut"))
+    (folder / name).write_bytes((folder / name).read_bytes()[:-20])
+    refused(embed(TEXTS, f"--adapter=x={folder}", "-o", "out.npy"), f"error: {folder / name}: {message}")
+    (folder / name).unlink()
+    if name not in ("centroid.safetensors", "adapter.json"):  # foreign adapters have neither
+        refused(embed(TEXTS, f"--adapter=x={folder}", "-o", "out.npy"), f"error: {folder}: there is n")
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_an_architecture_in_which_the_adapter_has_no_place(embed: Run, tiny: Path, tmp_path: Path) -> None:
+    """A foreign bottleneck states no base: the shapes and blocks tell."""
+    import adapters
+    from tokenizers import Tokenizer
+    from transformers import AlbertConfig, AlbertModel
+
+    size = Tokenizer.from_file(str(tiny / "tokenizer.json")).get_vocab_size()
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "embedding_size": 16}
+    model = AlbertModel(AlbertConfig(vocab_size=size, **shape), add_pooling_layer=False)
+    base = tmp_path / "albert"
+    model.save_pretrained(base)
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(tiny / file, base)
+    adapters.init(model)
+    model.add_adapter("a", config="seq_bn")
+    model.save_adapter(str(tmp_path / "a"), "a", use_safetensors=True)
+    done = embed(TEXTS, f"--adapter=a={tmp_path / 'a'}", base=base)
+    assert done.returncode == 2, done.stderr
+    assert "a: the adapter holds 'encoder.albert_layer_groups" in done.stderr or "architecture 'albert' is not known" in done.stderr
+    assert not done.stdout
+
+
+def test_a_quantisation_that_this_machine_cannot_do(embed: Run, tiny: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    done = embed(TEXTS, "--quantization=8bit", "--device=mps")
+    refused(done, "8bit weights cannot be had on 'mps'", "Choose --device cpu, or load without quantization.")
+
+
+WITHOUT_BITSANDBYTES = """import importlib.util
+import sys
+
+class Nowhere:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "bitsandbytes":
+            raise ModuleNotFoundError(name)
+        return None
+
+before = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "bitsandbytes" else before(name, package)
+sys.meta_path.insert(0, Nowhere())
+"""
+
+
+@pytest.mark.parametrize("command", ["embed", "build"])
+def test_without_bitsandbytes(command: str, run: Run, tiny: Path, tmp_path: Path) -> None:
+    """In an interpreter that has none."""
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "sitecustomize.py").write_text(WITHOUT_BITSANDBYTES, encoding="utf-8")
+    env = {"PYTHONPATH": str(tmp_path / "hidden")}
+    if command == "embed":
+        done = run("embed", tiny, "--quantization=4bit", "--device=cpu", "--quiet", stdin="fever\n", env=env)
+    else:
+        (tmp_path / "short.yaml").write_text(RECIPE.replace("{use: lora, r: 2}", "qlora-4bit"), encoding="utf-8")
+        (tmp_path / "pairs.tsv").write_text("query\tpassage\n" + "".join(f"what is {i}\tit is {i}\n" for i in range(9)), encoding="utf-8")
+        options = ["--lang=en", "--domain=clinical", f"--base={tiny}", "--resource=pairs=pairs.tsv", "--device=cpu"]
+        done = run("build", "--recipe=short.yaml", *options, "--out=out", env=env)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "4bit weights need bitsandbytes, which is not installed" in done.stderr
+    assert "Install the plugin langadapt-lora" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out" / "release").exists()

@@ -14,11 +14,14 @@ import torch
 import transformers as T
 from langadapt_lora.targets import find_targets
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from langadapt.errors import ModelError
 from langadapt.inference.adapter_files import AdapterWeights, Bottleneck, LowRank, Scale, read_adapter
 from langadapt.inference.bank import AdapterBank
 from langadapt.inference.merging import merge
+from langadapt.inference.reading import Reading
+from langadapt.inference.stacks import WIDE
 from langadapt.modeling.loading import load_model, quantization_options
 
 pytestmark = [
@@ -231,8 +234,22 @@ def test_on_a_quantised_base(bits: str, kind: str, tmp_path: Path) -> None:
     assert (expected - plain).abs().max() > 0.1
     assert near(served(bank, ["x"] * 6), expected)
     mixed = served(bank, ["x", None] * 3)
-    assert near(mixed[::2], expected[::2], 1e-5 if bits == "4bit" else 2e-2)  # a batched product differs in the last digit
+    assert near(mixed[::2], expected[::2])
     assert torch.equal(mixed[1::2], plain[1::2])
+
+
+def test_an_eight_bit_base_is_exact_in_any_grouping(tmp_path: Path) -> None:
+    """Outliers in one text leave the others' vectors alone."""
+    model = fresh("bert")
+    for layer in model.encoder.layer:
+        layer.attention.output.LayerNorm.weight.data[5] = 40.0  # columns over 6, which LLM.int8 would look for batch by batch
+    model.save_pretrained(tmp_path)
+    bank = AdapterBank(load_model(tmp_path, False, quantization_options("8bit", "cpu")).eval())
+    bank.add("x", lambda: low_rank(1, 4, PLACES))
+    bank.add("y", lambda: low_rank(2, 4, PLACES))
+    together = served(bank, ["x", "y", None, "x", None, "y"])
+    for row, name in enumerate(("x", "y", None, "x", None, "y")):
+        assert near(alone(bank, name, row), together[row]), (row, name)
 
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
@@ -300,17 +317,129 @@ def test_a_slot_given_back_leaves_no_residue() -> None:
     for round_ in range(3):
         bank.add("heavy", lambda: heavy)
         bank.add("other", lambda: low_rank(3, 9, PLACES, dora=True))
-        slot = bank._entries["heavy"].slot
+        slot = bank._names["heavy"].parts[0].slot
         assert near(served(bank, ["heavy"] * 6), lone(heavy))
         bank.remove("heavy")
         bank.add("light", lambda: light)
-        assert bank._entries["light"].slot == slot, round_
+        assert bank._names["light"].parts[0].slot == slot, round_
         mixed = served(bank, ["light", "other", None] * 2)
         assert near(mixed[[0, 3]], lone(light)[[0, 3]])
         assert torch.equal(mixed[[2, 5]], plain[[2, 5]])
         bank.remove("light")
         bank.remove("other")
-    assert bank._slots == 3  # none, and two that were used again and again
+    assert bank._slots == 1, "what was used again and again is given up with the last adapter"
+
+
+def held(bank: AdapterBank) -> int:
+    """Values in the bank's tensors."""
+    return sum(tensor.numel() for stack in bank._stacks.values() for tensor in stack.tensors.values())
+
+
+def operations(bank: AdapterBank, names: Sequence[str | None]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        served(bank, names)
+    return int(counter.get_total_flops())
+
+
+def test_an_adapter_that_only_stays_in_memory_costs_no_time() -> None:
+    """Whatever its rank, and its factors."""
+    bank = AdapterBank(fresh("bert"))
+    for i in range(3):
+        bank.add(f"a{i}", lambda i=i: low_rank(i, 4, PLACES))  # type: ignore[misc]
+    mixed = ["a0", "a1", "a2", "a0", None, "a1"]
+    before, vectors = operations(bank, mixed), served(bank, mixed)
+    bank.add("wide", lambda: low_rank(9, 48, PLACES, dora=True))
+    assert operations(bank, mixed) == before
+    assert torch.equal(served(bank, mixed), vectors)
+    assert operations(bank, [*mixed[:5], "wide"]) > before
+
+
+def test_memory_is_given_back() -> None:
+    bank = AdapterBank(fresh("bert"))
+    bank.add("small", lambda: low_rank(0, 2, PLACES[:2]))
+    expected, small = served(bank, ["small"] * 6), held(bank)
+    with bank.lease(["small"] * 6) as lease:
+        for i in range(9):
+            bank.add(f"a{i}", lambda i=i: low_rank(i, 20 + i, PLACES, dora=True))  # type: ignore[misc]
+        assert held(bank) > 50 * small
+        for i in range(9):
+            bank.remove(f"a{i}")
+        assert held(bank) == small
+        with lease.rows(range(6)):
+            assert torch.equal(outputs(bank.body), expected)
+    assert torch.equal(served(bank, ["small"] * 6), expected)
+    bank.remove("small")
+    assert bank._stacks == {}
+
+
+def test_room_stays_within_what_may_be_resident() -> None:
+    bank = AdapterBank(fresh("bert"), max_resident=5)
+    for i in range(8):
+        bank.add(f"a{i}", lambda i=i: low_rank(i, 2, PLACES))  # type: ignore[misc]
+    assert {len(tensor) for stack in bank._stacks.values() for tensor in stack.tensors.values()} == {6}
+    together = served(bank, [f"a{i}" for i in range(2, 8)])  # one more than may stay
+    for row in range(6):
+        assert near(together[row], lone(low_rank(row + 2, 2, PLACES))[row])
+
+
+@pytest.mark.parametrize("wide", [WIDE, 3 * WIDE])
+def test_wide_adapters_are_multiplied_apart(wide: int) -> None:
+    """Among narrow ones, DoRA, bottlenecks and none, and in a stack."""
+    bank = AdapterBank(fresh("bert"))
+    noise = partial(torch.randn, generator=torch.Generator().manual_seed(2))
+    bottleneck = Bottleneck(0.1 * noise(wide, 64), noise(wide), 0.1 * noise(64, wide), noise(64), "gelu", "after")
+    made = {
+        "wide": AdapterWeights({name: LowRank(0.1 * low.down, low.up) for name, low in low_rank(1, wide, PLACES).low_rank.items()}),
+        "narrow": low_rank(2, 3, PLACES),
+        "dora": low_rank(3, 5, PLACES, dora=True),
+        "bottleneck": AdapterWeights(bottlenecks={(0, "output"): bottleneck}),
+    }
+    for name, weights in made.items():
+        bank.add(name, lambda weights=weights: weights)  # type: ignore[misc]
+    order = ["narrow", "wide", None, "bottleneck", "dora", "wide"]
+    mixed = served(bank, order)
+    assert torch.equal(mixed[2], outputs(bank.body)[2])
+    for row, name in enumerate(order):
+        assert near(mixed[row], lone(made[name])[row] if name else mixed[row]), name
+    bank.stack("both", ["narrow", "wide"])
+    whole = fresh("bert")
+    for name in ("narrow", "wide"):
+        merge(whole, made[name])
+    assert near(served(bank, ["both", "dora", "both", None, "wide", "bottleneck"])[[0, 2]], outputs(whole)[[0, 2]])
+
+
+def test_a_name_of_several_parts() -> None:
+    """A saved stack: its parts are added, leave memory, come back and are removed together."""
+    bank = AdapterBank(fresh("bert"), max_resident=2)
+    first, second = low_rank(1, 2, PLACES), low_rank(2, 7, PLACES[:3], dora=False)
+    whole = fresh("bert")
+    for part in (first, second):
+        merge(whole, part)
+    bank.add("stack", lambda: first, lambda: second)
+    assert near(served(bank, ["stack"] * 6), outputs(whole))
+    bank.add("other", lambda: low_rank(3, 2, PLACES))
+    assert bank.resident() == ["other"]
+    mixed = served(bank, ["stack", "other", None] * 2)
+    assert near(mixed[[0, 3]], outputs(whole)[[0, 3]])
+    with pytest.raises(ModelError, match="another base"):
+        bank.add("half", lambda: first, lambda: bad(down=torch.ones(2, 96)))
+    bank.remove("stack")
+    bank.remove("other")
+    assert bank._slots == 1
+
+
+def test_a_stack_reads_as_its_members_do() -> None:
+    bank = AdapterBank(fresh("bert"))
+    for i, reading in enumerate((Reading("query: "), Reading("query: "), Reading("passage: "), Reading("query: ", max_length=9))):
+        bank.add(f"a{i}", lambda i=i: low_rank(i, 2, PLACES), reading=reading)  # type: ignore[misc]
+    bank.stack("same", ["a0", "a1"])
+    bank.stack("more", ["same", "a0"])
+    with bank.lease(["more", None, "a2"]) as lease:
+        assert lease.readings == [Reading("query: "), None, Reading("passage: ")]
+    for other in ("a2", "a3"):
+        with pytest.raises(ModelError, match=f"'a0' and '{other}' cannot be stacked: they read texts by another prompt"):
+            bank.stack("mixed", ["a0", other])
+    assert bank.names() == ["a0", "a1", "a2", "a3", "same", "more"]
 
 
 def test_eviction_reads_from_disk_again(tmp_path: Path) -> None:
@@ -352,7 +481,7 @@ def test_an_adapter_that_is_gone_from_disk_fails_its_own_calls_alone(tmp_path: P
     shutil.rmtree(tmp_path / "a")
     with pytest.raises(ModelError, match="no such adapter folder"):
         served(bank, ["b", "a"])
-    assert all(entry.pins == 0 for entry in bank._entries.values())
+    assert all(part.pins == 0 for one in bank._names.values() for part in one.parts)
     assert near(served(bank, ["b"] * 6), expected)
     bank.remove("a")
     bank.remove("b")
@@ -399,7 +528,7 @@ def test_unknown_names_are_listed_and_nothing_is_done() -> None:
         served(bank, ["polit", "polite", None, "x y", "polit", "formal"])
     assert len(reads) == before
     assert bank.resident() == ["formal"]
-    assert all(entry.pins == 0 for entry in bank._entries.values())
+    assert all(part.pins == 0 for one in bank._names.values() for part in one.parts)
     with pytest.raises(ModelError, match="no adapter is called 'polit'"):
         bank.remove("polit")
 
@@ -517,6 +646,6 @@ def test_adding_inside_inference_mode_is_no_different() -> None:
 
 
 def test_bottlenecks_need_a_known_architecture() -> None:
-    bank = AdapterBank(fresh("gpt2"))
-    with pytest.raises(ModelError, match="where bottleneck adapters stand in the architecture 'gpt2' is not known"):
+    bank = AdapterBank(T.AlbertModel(T.AlbertConfig(**SIZES, embedding_size=32)).eval())
+    with pytest.raises(ModelError, match="where bottleneck adapters stand in the architecture 'albert' is not known"):
         bank.add("x", lambda: bad_bottleneck())

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gzip
 import itertools
+import json
 import random
 import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from langadapt import Encoder
+from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
 from langadapt.errors import ModelError
+from langadapt.modeling.digest import weights_digest
 from langadapt.registry.registry import Registry
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,10 +34,20 @@ SLOTS = [
     {"use": "lora", "r": 4, "dora": True},
     {"use": "ia3"},
     {"use": "lora", "r": 7, "targets": ["output.dense"]},
+    {"use": "bottleneck", "form": "double_seq_bn", "reduction_factor": 48},
     {"use": "lora", "r": 1},
+    {"use": "bottleneck", "form": "par_bn", "reduction_factor": 3},
 ]
-LASTING = [f"lasting{i}" for i in range(6)]
-PASSING = [f"passing{i}" for i in range(4)]
+LASTING = [f"lasting{i}" for i in range(7)]
+PASSING = [f"passing{i}" for i in range(5)]
+READINGS = {
+    "lasting1": ("query: ", 64),
+    "lasting5": ("passage: ", 7),
+    "passing0": ("मजकूर: ", 64),
+    "passing2": ("", 5),
+    "passing4": ("a: ", 9),
+}
+"""Prompts and maximum lengths that adapters bring."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +64,18 @@ def folders(tiny: Path, registry: Registry, tmp_path_factory: pytest.TempPathFac
                 weight.data += 0.05 * torch.randn(weight.shape)
         found[name] = tmp_path_factory.mktemp("adapters") / name
         adaptation.save(model, found[name])  # type: ignore[attr-defined]
+        if name in READINGS:
+            state(adaptation, tiny, found[name], *READINGS[name])
     return found
+
+
+def state(adaptation: Any, base: Path, folder: Path, prompt: str, length: int) -> None:
+    """Say beside an adapter what a training would: its base, how its texts are read, and what it is routed by."""
+    settings = encoders.read_settings(base)[0].with_(prompt=prompt, max_length=length)
+    (folder / "encoder.json").write_text(json.dumps(dataclasses.asdict(settings)), encoding="utf-8")
+    record = adapters.AdapterRecord(adaptation.slot(), adaptation.library, adapters.Base(weights_digest(base), "bert", 1), 1)
+    adapters.save(record, folder)
+    adapters.save_centroid(np.random.default_rng(length).normal(size=384), folder)
 
 
 @pytest.fixture(scope="module")
@@ -124,17 +150,68 @@ def test_eight_threads_and_one_that_changes_everything(tiny: Path, folders: dict
     assert counts["added"] > 5, counts
 
     bank = encoder._ready_bank()
-    assert all(entry.pins == 0 for entry in bank._entries.values())
-    used = {entry.slot for entry in bank._entries.values() if entry.slot is not None}
+    parts = [part for one in bank._names.values() for part in one.parts]
+    assert all(part.pins == 0 for part in parts)
+    used = {part.slot for part in parts if part.slot is not None}
     assert sorted([*used, *bank._free]) == list(range(1, bank._slots)), "every slot is either used or free, and once"
     for name in list(encoder.adapters):
         assert np.abs(encoder.encode(texts, adapter=name) - expected[name]).max() <= 1e-5, name
     assert np.array_equal(encoder.encode(texts), expected[None])
 
 
+def test_a_name_that_comes_and_goes_is_never_half_there(tiny: Path, folders: dict[str, Path], texts: list[str]) -> None:
+    """One name stands in turn for two adapters with prompts of their own: each vector is wholly one's or the other's."""
+    encoder = Encoder.load(tiny, device="cpu")
+    expected = []
+    for name in ("passing0", "lasting1"):
+        encoder.add_adapter("x", folders[name])
+        expected.append(encoder.encode(texts[:8], adapter="x"))
+        encoder.remove_adapter("x")
+    failures: list[BaseException] = []
+    seen: Counter[int] = Counter()
+    until = time.monotonic() + SECONDS / 2
+
+    def flip() -> None:
+        try:
+            while time.monotonic() < until and not failures:
+                for name in ("passing0", "lasting1"):
+                    encoder.add_adapter("x", folders[name])
+                    encoder.remove_adapter("x")
+        except BaseException as error:
+            failures.append(error)
+
+    def encode(seed: int) -> None:
+        rng = random.Random(seed)
+        try:
+            while time.monotonic() < until and not failures:
+                row = rng.randrange(8)
+                try:
+                    (vector,) = encoder.encode([texts[row]], adapter="x")
+                    (routed,) = encoder.route([texts[row]])
+                except ModelError as error:
+                    if "no adapter is called 'x'" not in str(error) and "no adapter here has a centroid" not in str(error):
+                        raise
+                    continue
+                distances = [np.abs(vector - one[row]).max() for one in expected]
+                assert min(distances) <= 1e-5, distances
+                assert routed == "x"
+                seen[int(np.argmin(distances))] += 1
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=encode, args=(seed,), daemon=True) for seed in range(3)]
+    threads.append(threading.Thread(target=flip, daemon=True))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=SECONDS + 30)
+    assert not failures, failures[0]
+    assert len(seen) == 2, "both were met"
+
+
 def test_one_name_is_added_once_whoever_asks(tiny: Path, folders: dict[str, Path], texts: list[str]) -> None:
     encoder = Encoder.load(tiny, device="cpu")
-    gate = threading.Barrier(6)
+    gate = threading.Barrier(len(LASTING))
     outcomes: list[str] = []
 
     def add(folder: Path) -> None:
@@ -150,9 +227,9 @@ def test_one_name_is_added_once_whoever_asks(tiny: Path, folders: dict[str, Path
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert len(outcomes) == 6
+    assert len(outcomes) == len(LASTING)
     assert outcomes.count("added") == 1
-    assert sum("there is an adapter 'x' already" in outcome for outcome in outcomes) == 5
+    assert sum("there is an adapter 'x' already" in outcome for outcome in outcomes) == len(LASTING) - 1
     vectors = encoder.encode(texts[:4], adapter="x")
     candidates = []
     for name in LASTING:

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZES = {"vocab_size": 99, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128, "pad_token_id": 0}
 SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+DISTIL = {"vocab_size": 99, "dim": 64, "n_layers": 2, "n_heads": 2, "hidden_dim": 128}
 BLOOM = {"vocab_size": 99, "hidden_size": 64, "n_layer": 2, "n_head": 2}
 RELATIVE = {"pos_att_type": ["c2p", "p2c"], "relative_attention": True}
 BODIES: dict[str, Callable[[], Any]] = {
@@ -44,6 +45,9 @@ BODIES: dict[str, Callable[[], Any]] = {
     "mistral": lambda: T.MistralModel(T.MistralConfig(**SIZES, num_key_value_heads=1)),
     "qwen2": lambda: T.Qwen2Model(T.Qwen2Config(**SIZES, num_key_value_heads=1)),
     "qwen3": lambda: T.Qwen3Model(T.Qwen3Config(**SIZES, num_key_value_heads=1, head_dim=32)),
+    "gemma2": lambda: T.Gemma2Model(T.Gemma2Config(**SIZES, num_key_value_heads=1, head_dim=32)),
+    "gpt2": lambda: T.GPT2Model(T.GPT2Config(vocab_size=99, n_embd=64, n_layer=2, n_head=2)),
+    "distilbert": lambda: T.DistilBertModel(T.DistilBertConfig(**DISTIL)),
     "bloom": lambda: T.BloomModel(T.BloomConfig(**BLOOM)),
     "bloom-post": lambda: T.BloomModel(T.BloomConfig(**BLOOM, apply_residual_connection_post_layernorm=True)),
 }
@@ -134,7 +138,7 @@ def test_every_form_and_other_methods_in_one_batch(family: str, lab: Lab, tmp_pa
             assert name is not None or torch.equal(mixed[row], plain[row]), (order, row)
 
 
-@pytest.mark.parametrize("family", ["bert", "xlmr", "modernbert", "llama", "bloom"])
+@pytest.mark.parametrize("family", ["bert", "xlmr", "modernbert", "llama", "bloom", "distilbert", "gpt2"])
 def test_a_stack_as_in_the_library(family: str, lab: Lab, tmp_path: Path) -> None:
     trained(family, "seq_bn", tmp_path / "a", lab, reduction_factor=8)
     trained(family, "seq_bn", tmp_path / "b", lab, reduction_factor=2, non_linearity="gelu")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from langadapt_tokenizers.additions import merged, steps_to_one
 from langadapt_tokenizers.extend import Extend
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from langadapt.errors import DataError, ModelError
-from langadapt.modeling.surgery import apply_mixture, vocab_of
+from langadapt.modeling.surgery import apply_mixture, size_of, vocab_of
 from langadapt.registry.component import Context
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -119,6 +121,151 @@ def test_words_of_scripts_with_signs_stay_whole(bases: dict[str, Any], data: Pat
     assert any("\u094d" in token for token in fresh)
     for word in fresh[:50]:
         assert extended.tokenize(word) == ["▁" + word]
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_words_with_letters_that_the_base_does_not_know_are_added(kind: str, bases: dict[str, Any], data: Path) -> None:
+    """English bases know no Devanagari letter; Marathi words become tokens, and no other text is cut otherwise."""
+    base, marathi = bases[kind], lines(data / "raw" / "mr.txt.gz", 500)
+    assert base.unk_token in base.tokenize("आहे")
+    extended = Extend(budget=300).train(marathi, base, Context())
+    assert base.unk_token not in extended.tokenize("आहे आणि")
+    before, after = (sum(ids.count(t.unk_token_id) for ids in t(marathi)["input_ids"]) for t in (base, extended))
+    assert after < 0.9 * before
+    assert [extended.tokenize(text) for text in OLD] == [base.tokenize(text) for text in OLD]
+
+
+def test_bpe_leaves_out_words_with_letters_that_it_does_not_know(bases: dict[str, Any]) -> None:
+    extended = Extend(budget=50, min_count=2).train(["आहे kuliah"] * 5, bases["bpe"], Context())
+    assert extended.tokenize("kuliah") == ["▁kuliah"]
+    assert not any("आ" in token for token in extended.get_vocab())
+
+
+def test_a_words_own_merges_do_not_cut_it(data: Path, registry: Any) -> None:
+    """IndonesiaIndicator: the merge that its first half needs acts on its second half too."""
+    english, tweets = lines(data / "raw" / "en-tweets.txt.gz", 6000), lines(data / "raw" / "id-tweets.txt.gz", 30_000)
+    base = registry.build("tokenizer", {"use": "bpe", "vocab_size": 2500}).train(english, None, Context())
+    extended = Extend(budget=3000).train(tweets, base, Context())
+    assert len(extended) == len(base) + 3000
+    fresh = set(extended.get_vocab()) - set(base.get_vocab())
+    model = extended.backend_tokenizer.model
+    whole = [token for token in fresh if [piece.value for piece in model.tokenize(token)] == [token]]
+    assert "IndonesiaIndicator" in extended.decode(extended.convert_tokens_to_ids(whole))
+    assert extended.decode(extended.encode("IndonesiaIndicator", add_special_tokens=False)).strip() == "IndonesiaIndicator"
+
+
+def test_repeated_parts_by_hand() -> None:
+    model = {"continuing_subword_prefix": None}
+    steps = steps_to_one(["a", "b", "a", "b", "c"], {}, model)
+    assert steps == [("a", "b"), ("ab", "ab"), ("abab", "c")]
+    assert merged(["a", "b", "a", "b", "c"], {}, {both: i for i, both in enumerate(steps)}, model) == ["ababc"]
+
+
+def test_a_frequent_stem_and_suffix_do_not_hide_a_word() -> None:
+    pieces = [("<unk>", 0.0), *((piece, -3.0) for piece in ("▁", "m", "a", "k", "n", "an")), ("▁ma", -3.0)]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
+    base = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    texts = ["makan"] * 100_000 + ["an"] * 100_000 + ["makanan"] * 5
+    extended = Extend(budget=10).train(texts, base, Context())
+    assert [extended.tokenize(word) for word in ("makan", "an", "makanan")] == [["▁makan"], ["▁an"], ["▁makanan"]]
+
+
+def test_a_bpe_that_marks_the_ends_of_words(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.BPEDecoder("</w>")
+    trainer = trainers.BpeTrainer(vocab_size=800, special_tokens=SPECIAL, end_of_word_suffix="</w>", show_progress=False)
+    szl = lines(data / "raw" / "csb.txt.gz", 1500)
+    tokenizer.train_from_iterator(szl[:300], trainer)
+    base = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ROLES)
+    extended = Extend(budget=300).train(szl, base, Context())
+    fresh = [token for token in set(extended.get_vocab()) - set(base.get_vocab()) if token.endswith("</w>")]
+    assert len(fresh) > 150
+    for token in fresh:
+        assert extended.tokenize(token.removesuffix("</w>")) == [token]
+
+
+def test_words_that_stay_out_of_reach_are_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A WordPiece model gives up on words longer than its limit, whatever its entries."""
+    vocab = {"[UNK]": 0, **{mark + letter: i for i, (mark, letter) in enumerate(((m, c) for m in ("", "##") for c in "abcd"), start=1)}}
+    backend = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=6))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    base = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+    with caplog.at_level("WARNING"):
+        extended = Extend(budget=5).train(["abcdabcd abcd"] * 9, base, Context(log=logging.getLogger("extend")))
+    assert set(extended.get_vocab()) - set(base.get_vocab()) == {"abcd"}
+    assert "1 words cannot be reached" in caplog.text
+    assert "'abcdabcd'" in caplog.text
+    with pytest.raises(DataError, match="none of 1 words"):
+        Extend().train(["abcdabcd"] * 9, base, Context())
+
+
+def test_holes_in_the_numbering_are_not_filled_twice(registry: Any) -> None:
+    """Added tokens far behind the entries: the number of tokens is somebody's id."""
+    vocab = {
+        "[UNK]": 0,
+        **{letter: i for i, letter in enumerate("abcdefghij", start=1)},
+        **{f"##{c}": 30 + i for i, c in enumerate("abcdefghij")},
+    }
+    backend = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    base = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", additional_special_tokens=["<url>"])
+    assert len(base) < max(base.get_vocab().values())
+    extended = Extend(budget=2).train(["abc abd"] * 9, base, Context())
+    ids = list(extended.get_vocab().values())
+    assert len(ids) == len(set(ids))
+    assert extended.convert_ids_to_tokens(extended("<url> abc", add_special_tokens=False)["input_ids"]) == ["<url>", "abc"]
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=size_of(base), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+    model = BertForMaskedLM(config).eval()
+    ids = torch.tensor([base("b <url> ac")["input_ids"]])
+    with torch.no_grad():
+        before = model(ids).logits
+    mixture = registry.build("vocab-init", "mean-subword").mixture(vocab_of(base, model), vocab_of(extended), None, Context())
+    apply_mixture(model, mixture, base, extended)
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits[..., : before.shape[-1]], before)
+    assert model.get_input_embeddings().weight.shape[0] == size_of(extended) == size_of(base) + 2
+
+
+def uncased(letters: str) -> PreTrainedTokenizerFast:
+    vocab = {"[UNK]": 0, **{mark + c: i for i, (mark, c) in enumerate(((m, c) for m in ("", "##") for c in letters), start=1)}}
+    backend = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+
+
+DESTROYED = {"mr": "उदाहरणार्थ", "bn": "উদ্যান", "ta": "தமிழ்", "th": "ที่นี่", "ml": "മലയാളം", "my": "မြန်မာ", "km": "ភាសាខ្មែរ"}
+
+
+@pytest.mark.parametrize("language", list(DESTROYED))
+def test_a_base_that_drops_vowel_signs_is_refused(language: str) -> None:
+    word = DESTROYED[language]
+    with pytest.raises(ModelError, match=f"drops vowel signs: '{word}' becomes"):
+        Extend().train([f"{word} abc"] * 9, uncased("abc"), Context())
+
+
+@pytest.mark.parametrize("word", ["čeština", "Ωμέγα", "йогурт", "العَرَبِيّة", "שָׁלוֹם", "한국어"])
+def test_accents_of_other_scripts_may_go(word: str, caplog: pytest.LogCaptureFixture) -> None:
+    base = uncased("abc")
+    extended = Extend(letters_only=False).train([f"{word} abc"] * 9, base, Context())
+    assert "vowel signs" not in caplog.text
+    assert "abc" in extended.get_vocab()
+
+
+def test_a_few_foreign_words_are_only_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        Extend().train(["abc"] * 99 + ["उदाहरणार्थ"], uncased("abc"), Context(log=logging.getLogger("extend")))
+    assert caplog.text.count("drops vowel signs") == 1
+
+
+@pytest.mark.parametrize("names", [["input_ids", "attention_mask"], ["input_ids", "token_type_ids", "attention_mask"]])
+def test_the_inputs_of_the_bases_model_stay(names: list[str], bases: dict[str, Any], tweets: list[str]) -> None:
+    base = PreTrainedTokenizerFast(tokenizer_object=bases["wordpiece"].backend_tokenizer, unk_token="[UNK]", model_input_names=names)
+    assert sorted(Extend(budget=5).train(tweets[:500], base, Context())("satu")) == sorted(names)
 
 
 def test_what_cannot_be_extended_is_refused(bases: dict[str, Any]) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langadapt_tokenizers.subcharacter import ETHIOPIC, decompose, recompose
 from transformers import AutoTokenizer
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.modeling.surgery import apply_mixture, vocab_of
 from langadapt.modeling.tokenization_bidirectional import BothEnds
+from langadapt.modeling.vocab import ETHIOPIC, decompose, recompose
 from langadapt.registry.component import Context
 
 

@@ -8,9 +8,12 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langadapt_twitter.normalizer import Twitter
+
+from langadapt.errors import DataError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -58,3 +61,95 @@ def test_the_domains_normalizer_serves_where_the_language_has_none(run: Run, tin
     assert [step["use"] for step in steps] == ["twitter", "indic"]
     alone = run(*arguments, "--lang", "mr", "--set", "lang.normalizer=indic", "--json")
     assert json.loads(alone.stdout)["stages"][1]["identity"]["slots"]["normalizer"]["use"] == "indic"
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "expected"),
+    [
+        ({"users": "keep", "links": "keep"}, "RT @siti: halo @budi https://t.co/a", "halo @budi https://t.co/a"),
+        ({"users": "drop", "links": "drop"}, "@siti halo https://t.co/a dunia", "halo dunia"),
+        ({"emoji": "names"}, "bagus 😂", "bagus :face_with_tears_of_joy:"),
+        ({"emoji": "names", "language": "es"}, "bien 😂", "bien :cara_llorando_de_risa:"),
+        ({"emoji": "drop"}, "bagus 😂 sekali", "bagus sekali"),
+        ({"hashtags": "split"}, "#JakartaMacet2024 #makan_siang #RIPNLPGroup #bola", "Jakarta Macet 2024 makan siang RIPNLP Group bola"),
+        ({"hashtags": "bare"}, "#JakartaMacet # a#b", "JakartaMacet # a#b"),
+        ({"repeats": 2}, "baguuuuus!!!! 1000000", "baguus!! 1000000"),
+        ({"lowercase": True, "language": "tr"}, "İstanbul IŞIK", "istanbul ışık"),
+        ({}, "kya baat hai yaar, bahut accha hua!", "kya baat hai yaar, bahut accha hua!"),
+        ({}, "a\u0000b\u0007c\u0085 d\ufeff", "abc d"),
+    ],
+)
+def test_options(options: dict[str, Any], text: str, expected: str) -> None:
+    normalizer = Twitter(**options)
+    assert normalizer.normalize(text) == expected
+    assert normalizer.normalize(expected) == expected or options.get("hashtags") == "split"
+    fast = normalizer.fast()
+    assert fast is None or fast.normalize_str(text) == expected
+    unwritable = options.get("hashtags") == "split" or "emoji" in options or options.get("language") == "tr"
+    assert (fast is None) == unwritable
+
+
+def documents(path: Path, registry: Any, ctx: Any, **options: Any) -> list[str]:
+    from langadapt.manifests.resource import PathSource, Resource, Sources
+    from langadapt.plan import pin_paths
+
+    data = Resource(name="posts", format="text", sources=Sources(path=PathSource(paths=[str(path)])))
+    data = data.model_copy(update={"pinned": pin_paths(data, (path,), "test")})
+    return [document.text for document in registry.build("corpus", {"use": "posts", "data": data, **options}).documents(ctx)]
+
+
+def test_export_formats(registry: Any, ctx: Any, tmp_path: Path) -> None:
+    v1 = [
+        {"id": 1, "text": "short…", "truncated": True, "extended_tweet": {"full_text": "the whole of it"}, "lang": "en"},
+        {"id": 2, "full_text": "RT @a: said before", "retweeted_status": {"full_text": "said before"}, "lang": "en"},
+        {"id": 3, "full_text": "halo", "lang": "in"},
+    ]
+    lines = tmp_path / "v1.jsonl"
+    lines.write_text("".join(json.dumps(post) + "\n" for post in v1), encoding="utf-8")
+    assert documents(lines, registry, ctx) == ["the whole of it", "halo"]
+    assert documents(lines, registry, ctx, language="en") == ["the whole of it"]
+    assert len(documents(lines, registry, ctx, reposts="keep")) == 3
+    page = tmp_path / "v2.jsonl"
+    post = {"id": "1", "text": "first", "note_tweet": {"text": "first and long"}, "referenced_tweets": [{"type": "quoted", "id": "9"}]}
+    page.write_text(json.dumps({"data": [post, {"id": "2", "text": "RT @b: x", "referenced_tweets": [{"type": "retweeted", "id": "3"}]}]}))
+    assert documents(page, registry, ctx) == ["first and long"]
+    archive = tmp_path / "tweets.js"
+    archive.write_text('window.YTD.tweets.part0 = [ {"tweet": {"full_text": "from the archive", "lang": "en"}} ]', encoding="utf-8")
+    assert documents(archive, registry, ctx) == ["from the archive"]
+    archive.write_text("window.YTD.tweets.part0 = [ {", encoding="utf-8")
+    with pytest.raises(DataError, match="not an archive of posts"):
+        documents(archive, registry, ctx)
+
+
+def collected(run: Run, tiny: Path, tmp_path: Path, lines: list[str] | bytes) -> subprocess.CompletedProcess[str]:
+    corpus = tmp_path / "posts.txt"
+    corpus.write_bytes(lines if isinstance(lines, bytes) else "".join(f"{line}\n" for line in lines).encode())
+    (tmp_path / "c.yaml").write_text(
+        "recipe: c\nsummary: Read posts.\nstages:\n"
+        "  corpus: {do: collect, corpus: {use: posts, data: $lang.corpus}, normalizer: $lang.normalizer, selectors: [near-duplicates]}\n",
+        encoding="utf-8",
+    )
+    files = ["--base", tiny, f"--resource=corpus={corpus}", "--out=out"]
+    return run("build", "--lang", "mr", "--domain", "twitter", "--recipe", "c.yaml", *files)
+
+
+def test_repeats_and_monsters_are_told_not_silently_cut(run: Run, tiny: Path, tmp_path: Path) -> None:
+    lines = (
+        [f"पोस्ट क्रमांक {i} आज पाऊस पडला आणि रस्ते भिजले" for i in range(5)] + ["RT @a: एकच गोष्ट पुन्हा पुन्हा"] + ["तीच तीच गोष्ट पुन्हा सांगतो"] * 60
+    )
+    done = collected(run, tiny, tmp_path, [*lines, "x" * 100_000])
+    assert done.returncode == 0, done.stderr
+    assert "of the corpus repeated itself and was dropped" in done.stderr
+    assert "1 texts are longer than 4,000 characters" in done.stderr
+    mixed = collected(run, tiny, tmp_path, "एक\n".encode() + "caf\xe9\n".encode("latin-1"))
+    assert mixed.returncode == 2
+    assert "posts.txt:2" in mixed.stderr
+    assert "byte 0xe9" in mixed.stderr
+
+
+def test_a_domain_says_which_languages_it_has_data_for(run: Run) -> None:
+    done = run("plan", "--lang", "id", "--domain", "twitter", "--recipe", "domain-vocab-mlm")
+    assert done.returncode == 2
+    assert "the domain 'twitter' (which has one for en) states no 'corpus' for 'id'" in done.stderr
+    shown = run("show", "domain", "twitter")
+    assert "IndoBERTweet" in shown.stdout

@@ -32,6 +32,7 @@ from langadapt_adapters.folders import (
     FUSION_WEIGHTS,
     SETUP,
     check_adapter,
+    check_digest,
     check_weights,
     content,
     member_folder,
@@ -45,12 +46,26 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-def _identity(found: dict[str, Any], over: list[str]) -> dict[str, Any]:
-    """An identity in which adapters stand by content: another folder with the same weights is the same choice."""
-    return {**found, "over": [content(path) for path in over]}
+class _OverMembers(Component):
+    """What is built on trained adapters."""
+
+    over: list[str]
+
+    def check_base(self, digest: str) -> None:
+        """Refuse members that were trained on another base than the one with this digest.
+
+        Raises:
+            ModelError: naming the first of them.
+        """
+        for path in self.over:
+            check_digest(member_folder(path), digest)
+
+    def identity(self) -> dict[str, Any]:
+        """Adapters stand in it by content: another folder with the same weights is the same choice."""
+        return {**super().identity(), "over": [content(path) for path in self.over]}
 
 
-class Stack(BottleneckOptions):
+class Stack(_OverMembers, BottleneckOptions):
     """Train a new bottleneck on top of trained ones, which stay frozen: a task on top of a domain on top of a language.
 
     In every layer the state goes through `over` in order and then through the new one (Pfeiffer et al. 2020, arXiv:2005.00052).
@@ -65,9 +80,6 @@ class Stack(BottleneckOptions):
     """Folders of trained bottlenecks, lowest first; each may be the adapter's own folder or one with a subfolder ``adapter``."""
     form: Literal["seq_bn", "double_seq_bn"] = "seq_bn"
     """Form of the new bottleneck."""
-
-    def identity(self) -> dict[str, Any]:
-        return _identity(super().identity(), self.over)
 
     def attach(self, model: PreTrainedModel) -> None:
         settings = self.settings(self.form)
@@ -90,7 +102,7 @@ class Stack(BottleneckOptions):
         _train_stack(model, names)
 
 
-class Fuse(Component):
+class Fuse(_OverMembers):
     """Train attention over the outputs of trained bottlenecks, which stay frozen (AdapterFusion: Pfeiffer et al. 2021, arXiv:2005.00247).
 
     In every layer the state asks (query, d × d) and each member's output answers (key, value, d × d each): 3 d² new weights a
@@ -111,9 +123,6 @@ class Fuse(Component):
 
     def load_options(self, device: str) -> dict[str, Any]:
         return {}
-
-    def identity(self) -> dict[str, Any]:
-        return _identity(super().identity(), self.over)
 
     def attach(self, model: PreTrainedModel) -> None:
         folders = _members(self.over, model.config)
@@ -140,7 +149,7 @@ class Fuse(Component):
         _load_fusion(model, inner)
 
 
-class Average(Component):
+class Average(_OverMembers):
     """Average the weights of trained bottlenecks into one and train on from there.
 
     AdapterSoup: Chronopoulou et al. 2023 (arXiv:2302.07027).  With no training step the average itself is the result.  Members must
@@ -171,9 +180,6 @@ class Average(Component):
 
     def load_options(self, device: str) -> dict[str, Any]:
         return {}
-
-    def identity(self) -> dict[str, Any]:
-        return _identity(super().identity(), self.over)
 
     def attach(self, model: PreTrainedModel) -> None:
         folders = _members(self.over, model.config, parallel=True)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langadapt.artifacts import adapter as adapters
 from langadapt.errors import ModelError
 from langadapt.modeling.loading import check_safetensors
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+logger = logging.getLogger("langadapt")
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"
 SETUP = "adapter_setup.json"
@@ -51,6 +55,28 @@ def check_adapter(folder: Path, base: PretrainedConfig, method: str) -> dict[str
             )
     check_weights(folder, WEIGHTS, re.compile(rf"(^|[._])(adapters|prefix_tunings)\.{re.escape(name)}\."))
     return settings
+
+
+def check_digest(folder: Path, digest: str) -> None:
+    """Compare the base that a trained adapter names with the base at hand.
+
+    Args:
+        folder: the adapter's.
+        digest: :func:`langadapt.modeling.digest.weights_digest` of the base at hand.
+
+    Raises:
+        ModelError: the adapter was trained on other weights; its sizes alone would not tell.
+    """
+    record = next((adapters.load(place) for place in (folder, folder.parent) if adapters.is_adapter(place)), None)
+    if record is None:
+        logger.warning("the adapter %s states no base digest: only its sizes are checked against this base", folder)
+    elif record.base.digest != digest:
+        known = record.base.origin or record.base.model_type
+        raise ModelError(
+            f"the adapter is for another base ({known}, digest {record.base.digest[:12]}…); this one has {digest[:12]}…",
+            where=str(folder),
+            hint="Build on adapters of this base, or load the base they were trained on.",
+        )
 
 
 def check_weights(folder: Path, name: str, owned: re.Pattern[str]) -> None:

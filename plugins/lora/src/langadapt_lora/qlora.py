@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langadapt.errors import ModelError
-from langadapt.modeling.loading import quantization_options
+from langadapt.modeling.loading import keep_unpacked, quantization_options
 from langadapt_lora.lora import Lora
 
 if TYPE_CHECKING:
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 class Qlora8bit(Lora):
-    """LoRA on a base in 8 bit, as LACoS-BLOOM trains it (Hua et al. 2023, arXiv:2305.06404)."""
+    """LoRA on a base in 8 bit, as LACoS-BLOOM trains it (Hua et al. 2023, arXiv:2305.06404).
+
+    No columns are kept apart for their outliers, which would make a text's vector depend on its batch.
+    """
 
     name: ClassVar[str] = "qlora-8bit"
+    version: ClassVar[str] = "2"
     quantization: ClassVar[str] = "8bit"
 
     def load_options(self, device: str) -> dict[str, Any]:
@@ -29,6 +33,7 @@ class Qlora4bit(Lora):
     """LoRA on a base in 4-bit NormalFloat; `double` quantises the scales too."""
 
     name: ClassVar[str] = "qlora-4bit"
+    version: ClassVar[str] = "2"
     quantization: ClassVar[str] = "4bit"
 
     double: bool = True
@@ -37,19 +42,9 @@ class Qlora4bit(Lora):
         return quantization_options("4bit", device, double=self.double)
 
     def attach(self, model: PreTrainedModel) -> None:
-        _keep_unpacked(model)
+        keep_unpacked(model)
         super().attach(model)
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
-        _keep_unpacked(model)
+        keep_unpacked(model)
         super().load(model, folder)
-
-
-def _keep_unpacked(model: PreTrainedModel) -> None:
-    """Hold 4-bit weights in the form that gradients pass through.
-
-    On CPUs with AVX512-BF16, bitsandbytes repacks them in place at the first evaluation, and training after it would fail.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False

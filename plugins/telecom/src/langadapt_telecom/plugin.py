@@ -1,11 +1,16 @@
-"""Where this plugin keeps its domain manifest."""
+"""What this plugin brings, as strings: nothing is imported until a recipe names it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from langadapt import hookimpl
+from langadapt import ComponentRef, hookimpl
+
+
+@hookimpl
+def langadapt_components() -> Iterable[ComponentRef]:
+    return [ComponentRef("corpus", "standards", "langadapt_telecom.standards:Standards", "running text of 3GPP- and RFC-like documents")]
 
 
 @hookimpl

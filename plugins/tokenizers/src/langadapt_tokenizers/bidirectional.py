@@ -11,6 +11,7 @@ from langadapt.registry.component import Context
 from langadapt_tokenizers.trained import WordPiece
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
 
@@ -22,23 +23,24 @@ class BidirectionalWordPiece(WordPiece):
     """
 
     name: ClassVar[str] = "bidirectional-wordpiece"
+    version: ClassVar[str] = "3"
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
         plain = super().train(texts, base, ctx)
-        counts = piece_counts(plain, texts)
+        counts = piece_counts(plain.backend_tokenizer, texts)
         roles = {f"{role}_token": getattr(plain, f"{role}_token") for role in ("pad", "unk", "cls", "sep", "mask")}
         backend = plain.backend_tokenizer
         found = BidirectionalWordPieceTokenizerFast(tokenizer_object=backend, model_max_length=self.max_length, counts=counts, **roles)
         return found  # type: ignore[no-any-return]
 
 
-def piece_counts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, int]:
-    """How often each piece is in either reading of the words of the texts."""
-    backend = tokenizer.backend_tokenizer
+def piece_counts(backend: Tokenizer, texts: Iterable[str]) -> dict[str, int]:
+    """How often each piece is in either reading of the words of the texts, cut by a plain WordPiece tokenizer's own rules."""
+    normalize = backend.normalizer.normalize_str if backend.normalizer is not None else str
     words: Counter[str] = Counter()
     for text in texts:
-        words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text)))
-    both = BothEnds(backend.get_vocab(with_added_tokens=False), {})
+        words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalize(text)))
+    both = BothEnds(backend.get_vocab(with_added_tokens=False), {}, prefix=backend.model.continuing_subword_prefix)
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for pieces in (both.forward(word), both.backward(word)):

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import regex
 from pydantic import Field
 
 from langadapt.errors import DataError, ModelError
+from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 from langadapt.registry.component import Component, Context
-from langadapt_tokenizers.rebuild import like, product, renumber
+from langadapt_tokenizers.additions import Word, add_entries, add_merges, add_pieces, next_id, whole
+from langadapt_tokenizers.rebuild import like, plain, state_of
+from langadapt_tokenizers.spelling import Signs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-EDGE = 1e-4
-"""By how much, in nats, a Unigram word beats its own pieces when its corpus frequency alone would not do it."""
-
-
-@dataclass(frozen=True)
-class _Word:
-    """A word as the tokenizer's model sees it (``▁word``, ``Ġword``), and what it costs now."""
-
-    text: str
-    count: int
-    pieces: tuple[str, ...]
 
 
 class Extend(Component):
@@ -40,12 +28,15 @@ class Extend(Component):
     (fragment score of AVocaDo, Hong et al. 2021, arXiv:2110.13434).  Words are added inside the model, never as
     "added tokens" that would be cut out before normalisation: WordPiece gets entries, Unigram pieces with their corpus
     log-probability, BPE the merges that reach them.  Text in which no new token appears is segmented exactly as before.
+    WordPiece and Unigram also hold words with letters that the base does not know, which lose most: each letter of an unknown
+    stretch counts as a token then, and its loss as one more.  BPE would need the letters first, and leaves such words out.
 
     Ids of old tokens stay; where an added token stood behind the model's own pieces, it moves behind the new ones.
     """
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "extend"
+    version: ClassVar[str] = "2"
 
     budget: Annotated[int, Field(ge=1, le=500_000)] = 1000
     """Tokens to add at most (BPE's intermediate pieces count)."""
@@ -61,54 +52,74 @@ class Extend(Component):
         """The extended tokenizer.
 
         Raises:
-            ModelError: no base was given, its model type cannot be extended, or an added word cannot be reached.
-            DataError: the corpus has no word worth adding.
+            ModelError: no base was given, it cannot be extended, or its normalizer drops the text's vowel signs.
+            DataError: the corpus has no word worth adding, or none that the base can reach.
         """
         if base is None:
             raise ModelError("extend needs a base: name the stage's 'encoder'")
-        state = json.loads(base.backend_tokenizer.to_str())
-        kind = state["model"]["type"]
-        if kind not in ("WordPiece", "Unigram", "BPE"):
-            raise ModelError(f"a {kind} tokenizer cannot be extended", hint="WordPiece, Unigram and BPE can.")
-        counts = _word_counts(base, texts)
-        words, tokens = self._candidates(base, counts)
+        state = state_of(base)
+        if state["model"]["type"] not in ("WordPiece", "Unigram", "BPE"):
+            raise ModelError(f"a {state['model']['type']} tokenizer cannot be extended", hint="WordPiece, Unigram and BPE can.")
+        counts = _word_counts(base, texts, ctx)
+        words, tokens = self._candidates(base, state["model"], counts)
         if not words:
             raise DataError(
                 f"no word occurs {self.min_count} times and is cut into pieces: there is nothing to add",
                 hint="Give more text, lower min_count, or keep the base's vocabulary.",
             )
-        before = len(base)
-        if kind == "WordPiece":
-            added = _add_words(state, words[: self.budget], before)
-        elif kind == "Unigram":
-            added = _add_pieces(state, words[: self.budget], sum(counts.values()))
-        else:
-            added = _add_merges(state, words, self.budget, before)
-        extended = _built(base, state)
-        lost = _unreachable(extended, added)
-        if lost:
-            raise ModelError(f"{len(lost)} added words cannot be reached, first '{lost[0].text}'")
+        before = next_id(state)
+        extended, added = self._extended(base, words, sum(counts.values()), ctx)
         saved = 100 * sum(word.count * (len(word.pieces) - 1) for word in added) / max(tokens, 1)
-        ctx.log.info(f"{len(added):,} words, {len(extended) - before:,} tokens added; the corpus takes {saved:.1f} % fewer tokens")
+        ctx.log.info(
+            f"{len(added):,} words, {next_id(state_of(extended)) - before:,} tokens added; the corpus takes {saved:.1f} % fewer tokens"
+        )
         return extended
 
-    def _candidates(self, base: PreTrainedTokenizerFast, counts: Counter[str]) -> tuple[list[_Word], int]:
+    def _extended(
+        self, base: PreTrainedTokenizerFast, words: list[Word], total: int, ctx: Context
+    ) -> tuple[PreTrainedTokenizerFast, list[Word]]:
+        """The tokenizer and the words it has now; words that do not come out as one token are left out and said."""
+        lost: dict[str, Word] = {}
+        while True:
+            state = state_of(base)
+            kind = state["model"]["type"]
+            left = [word for word in words if word.text not in lost]
+            if not left:
+                shown = ", ".join(f"'{text}'" for text in list(lost)[:3])
+                raise DataError(f"the base's tokenizer can reach none of {len(lost)} words: {shown}", hint="Keep the base's vocabulary.")
+            if kind == "WordPiece":
+                added = add_entries(state, left[: self.budget])
+            elif kind == "Unigram":
+                added = add_pieces(state, left[: self.budget], total)
+            else:
+                added = add_merges(state, left, self.budget)
+            extended = like(base, state)
+            fresh = _unreachable(extended, state["model"], added)
+            if not fresh:
+                break
+            lost |= {word.text: word for word in fresh}
+        if lost:
+            shown = ", ".join(f"'{text}'" for text in list(lost)[:3])
+            ctx.log.warning(f"{len(lost):,} words cannot be reached by the base's tokenizer and are left out: {shown}")
+        return extended, added
+
+    def _candidates(self, base: PreTrainedTokenizerFast, model: dict[str, Any], counts: Counter[str]) -> tuple[list[Word], int]:
         """Words worth adding, best first, and the tokens that the whole corpus takes now."""
-        names = sorted(counts)
-        model = base.backend_tokenizer.model
-        unknown = base.unk_token
+        cut = _cutter(base, model)
+        vocab = model["vocab"] if isinstance(model["vocab"], dict) else {piece for piece, _ in model["vocab"]}
         found, tokens = [], 0
-        for name in names:
-            pieces = tuple(piece.value for piece in model.tokenize(name))
+        for name in sorted(counts):
+            pieces, unknown = cut(name)
             tokens += counts[name] * len(pieces)
-            if len(pieces) > 1 and counts[name] >= self.min_count and unknown not in pieces and self._allowed(base, name):
-                found.append(_Word(name, counts[name], pieces))
-        least = self.min_gain * tokens
-        found = [word for word in found if word.count * (len(word.pieces) - 1) >= least]
+            cost = len(pieces) + (unknown + 1 if unknown else 0)
+            fits = cost > 1 and counts[name] >= self.min_count and not (unknown and model["type"] == "BPE")
+            if fits and whole(model, name) not in vocab and self._allowed(base, name):
+                found.append(Word(name, counts[name], pieces, cost))
+        found = [word for word in found if word.saves >= self.min_gain * tokens]
         if self.by == "gain":
-            found.sort(key=lambda word: (-word.count * (len(word.pieces) - 1), word.text))
+            found.sort(key=lambda word: (-word.saves, word.text))
         else:
-            found.sort(key=lambda word: (-len(word.pieces) / _length(base, word.text), -word.count, word.text))
+            found.sort(key=lambda word: (-word.cost / _length(base, word.text), -word.count, word.text))
         return found, tokens
 
     def _allowed(self, base: PreTrainedTokenizerFast, name: str) -> bool:
@@ -128,99 +139,38 @@ def _length(base: PreTrainedTokenizerFast, name: str) -> int:
     return max(len(_surface(base, name)), 1)
 
 
-def _word_counts(base: PreTrainedTokenizerFast, texts: Iterable[str]) -> Counter[str]:
+def _cutter(base: PreTrainedTokenizerFast, model: dict[str, Any]) -> Callable[[str], tuple[tuple[str, ...], int]]:
+    """A word's pieces under the base, and the letters that none of them tells."""
+    read = base.both_ends.read if isinstance(base, BidirectionalWordPieceTokenizerFast) else None
+    rust = base.backend_tokenizer.model
+    unknown = model.get("unk_id") if model["type"] == "Unigram" else model["vocab"].get(model.get("unk_token"))
+
+    def cut(word: str) -> tuple[tuple[str, ...], int]:
+        if read is not None:
+            return tuple(read(word) or (model["unk_token"],)), 0 if read(word) else len(word)
+        found = rust.tokenize(word)
+        letters = len(word) if model["type"] == "WordPiece" else None  # one unknown letter makes the whole word unknown there
+        return tuple(piece.value for piece in found), sum(letters or len(piece.value) for piece in found if piece.id == unknown)
+
+    return cut
+
+
+def _word_counts(base: PreTrainedTokenizerFast, texts: Iterable[str], ctx: Context) -> Counter[str]:
     """Occurrences of each word, as the tokenizer's normalizer and pre-tokenizer hand it to the model."""
-    backend = base.backend_tokenizer
+    backend = plain(base)
     normalize = backend.normalizer.normalize_str if backend.normalizer is not None else str
     split = backend.pre_tokenizer.pre_tokenize_str if backend.pre_tokenizer is not None else lambda text: [(text, None)]
+    signs = Signs()
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(word for word, _ in split(normalize(text)))
+        normal = normalize(text)
+        signs.compare(text, normal)
+        counts.update(word for word, _ in split(normal))
+    signs.check(ctx)
     return counts
 
 
-def _add_words(state: dict[str, Any], words: list[_Word], next_id: int) -> list[_Word]:
-    """WordPiece: a whole word is its own longest match, so an entry is enough."""
-    vocab = state["model"]["vocab"]
-    for i, word in enumerate(words):
-        vocab[word.text] = next_id + i
-    return words
-
-
-def _add_pieces(state: dict[str, Any], words: list[_Word], total: int) -> list[_Word]:
-    """Unigram: a word's log-probability in the corpus, or just above that of its pieces where these would win."""
-    vocab = state["model"]["vocab"]
-    scores = dict(vocab)
-    first = len(vocab)
-    for word in words:
-        own = math.log(word.count / total)
-        together = sum(scores[piece] for piece in word.pieces)
-        vocab.append([word.text, max(own, together + EDGE)])
-    # Added tokens behind the pieces would stand where the new ones stand now.
-    order = {i: i if i < first else i + len(words) for i in range(first + len(state["added_tokens"]) + 1)}
-    for item in state["added_tokens"]:
-        item["id"] = order[item["id"]]
-    renumber(state.get("post_processor"), order)
-    return words
-
-
-def _add_merges(state: dict[str, Any], words: list[_Word], budget: int, next_id: int) -> list[_Word]:
-    """BPE: merges behind all others, joining each word's present pieces from the left.
-
-    A word whose pieces earlier additions have joined already needs fewer; none of the old merges changes its turn, so old text is cut as
-    before unless it holds a new token.
-    """
-    model = state["model"]
-    vocab, merges = model["vocab"], model["merges"]
-    as_list = bool(merges) and isinstance(merges[0], list)
-    ranks: dict[tuple[str, str], int] = {}
-    added = []
-    for word in words:
-        pieces = _merged(list(word.pieces), ranks, model)
-        wanted = [product(model, *both) for both in _steps(pieces, model)]
-        new = [one for one in wanted if one not in vocab]
-        if len(new) > budget:
-            continue
-        for left, right in _steps(pieces, model):
-            if (left, right) not in ranks:
-                ranks[left, right] = len(ranks)
-                merges.append([left, right] if as_list else f"{left} {right}")
-        for one in new:
-            vocab[one] = next_id
-            next_id += 1
-        budget -= len(new)
-        added.append(word)
-        if not budget:
-            break
-    return added
-
-
-def _steps(pieces: list[str], model: dict[str, Any]) -> list[tuple[str, str]]:
-    """Merges that join pieces from the left."""
-    found, so_far = [], pieces[0]
-    for piece in pieces[1:]:
-        found.append((so_far, piece))
-        so_far = product(model, so_far, piece)
-    return found
-
-
-def _merged(pieces: list[str], ranks: dict[tuple[str, str], int], model: dict[str, Any]) -> list[str]:
-    """Pieces after the merges of `ranks`, lowest rank first, leftmost first: what the model will do."""
-    while len(pieces) > 1:
-        rank, place = min((ranks.get((pieces[i], pieces[i + 1]), len(ranks)), i) for i in range(len(pieces) - 1))
-        if rank == len(ranks):
-            break
-        pieces[place : place + 2] = [product(model, pieces[place], pieces[place + 1])]
-    return pieces
-
-
-def _built(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> PreTrainedTokenizerFast:
-    from tokenizers import Tokenizer
-
-    return like(base, Tokenizer.from_str(json.dumps(state, ensure_ascii=False)))
-
-
-def _unreachable(extended: PreTrainedTokenizerFast, words: list[_Word]) -> list[_Word]:
+def _unreachable(extended: PreTrainedTokenizerFast, model: dict[str, Any], words: list[Word]) -> list[Word]:
     """Added words that do not come out as one token."""
-    model = extended.backend_tokenizer.model
-    return [word for word in words if [piece.value for piece in model.tokenize(word.text)] != [word.text]]
+    rust = extended.backend_tokenizer.model
+    return [word for word in words if [piece.value for piece in rust.tokenize(word.text)] != [whole(model, word.text)]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import string
 from collections import Counter
 from collections.abc import Iterable
@@ -12,8 +11,10 @@ import regex
 from pydantic import Field
 
 from langadapt.errors import ModelError
+from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 from langadapt.registry.component import Component, Context
-from langadapt_tokenizers.rebuild import like, pair, product, renumber
+from langadapt_tokenizers.bidirectional import piece_counts
+from langadapt_tokenizers.rebuild import like, pair, product, renumber, state_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -44,12 +45,12 @@ class Prune(Component):
         """The pruned tokenizer; ids are the old order without gaps.
 
         Raises:
-            ModelError: no base was given, or its model type cannot be pruned.
+            ModelError: no base was given, or it cannot be pruned: its model type, or a part of it that is Python code.
         """
         if base is None:
             raise ModelError("prune needs a base: name the stage's 'encoder'")
-        counts = _counts(base, texts)
-        state = json.loads(base.backend_tokenizer.to_str())
+        state = state_of(base)
+        counts = _both_readings(base, texts) if isinstance(base, BidirectionalWordPieceTokenizerFast) else _counts(base, texts)
         kept = self._kept(state, base, counts)
         size = len(base)
         if len(kept) > (1 - self.min_saving) * size:
@@ -97,6 +98,12 @@ def _counts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Counter
     return counts
 
 
+def _both_readings(base: BidirectionalWordPieceTokenizerFast, texts: Iterable[str]) -> Counter[int]:
+    """Occurrences of each id in either reading of the words: without the losing one's pieces another would come up, and might win."""
+    vocab = base.get_vocab()
+    return Counter({vocab[piece]: count for piece, count in piece_counts(base.plain_backend(), texts).items()})
+
+
 def _close_over_merges(model: dict[str, Any], kept: set[int]) -> None:
     """Add the parts of every kept BPE token, last merge first, and all single characters."""
     vocab = model["vocab"]
@@ -108,8 +115,6 @@ def _close_over_merges(model: dict[str, Any], kept: set[int]) -> None:
 
 
 def _rebuilt(base: PreTrainedTokenizerFast, state: dict[str, Any], kept: set[int]) -> PreTrainedTokenizerFast:
-    from tokenizers import Tokenizer
-
     order = {old: new for new, old in enumerate(sorted(kept))}
     model = state["model"]
     if model["type"] == "Unigram":
@@ -124,5 +129,4 @@ def _rebuilt(base: PreTrainedTokenizerFast, state: dict[str, Any], kept: set[int
     for item in state["added_tokens"]:
         item["id"] = order[item["id"]]
     renumber(state.get("post_processor"), order)
-    pruned = Tokenizer.from_str(json.dumps(state, ensure_ascii=False))
-    return like(base, pruned)
+    return like(base, state)

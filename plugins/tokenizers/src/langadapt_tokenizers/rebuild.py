@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from langadapt.errors import ModelError
+from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
+
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
+
+
+def state_of(base: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """A tokenizer's JSON, without limits of length.
+
+    Raises:
+        ModelError: a part of it is Python code that no JSON can hold.
+    """
+    try:
+        found: dict[str, Any] = json.loads(plain(base).to_str())
+    except Exception as error:  # tokenizers raises no narrower class
+        raise ModelError(
+            f"the base's tokenizer cannot be taken apart: {error}",
+            hint="Train a vocabulary of its own: wordpiece, bpe or unigram.",
+        ) from error
+    return found | {"truncation": None, "padding": None}
+
+
+def plain(base: PreTrainedTokenizerFast) -> Tokenizer:
+    """The Rust tokenizer, without the second reading of a bidirectional one: its pre-tokenizer hands out whole words."""
+    if isinstance(base, BidirectionalWordPieceTokenizerFast):
+        return base.plain_backend()
+    return base.backend_tokenizer
 
 
 def pair(merge: str | list[str]) -> tuple[str, str]:
@@ -33,16 +61,21 @@ def renumber(processor: dict[str, Any] | None, order: dict[int, int]) -> None:
         renumber(part, order)
 
 
-def like(base: PreTrainedTokenizerFast, backend: Any) -> PreTrainedTokenizerFast:
-    """A tokenizer with the base's special-token roles around another backend."""
+def like(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> PreTrainedTokenizerFast:
+    """A tokenizer of the changed JSON with the base's roles of special tokens, its limits and the inputs that its model takes."""
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     roles = {f"{r}_token": getattr(base, f"{r}_token") for r in ("pad", "unk", "cls", "sep", "mask", "bos", "eos")}
     named = {role: token for role, token in roles.items() if token is not None}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
+    family: Any = PreTrainedTokenizerFast
+    if isinstance(base, BidirectionalWordPieceTokenizerFast):
+        family, named["counts"] = type(base), base.piece_counts
+    found: PreTrainedTokenizerFast = family(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state, ensure_ascii=False)),
         model_max_length=base.model_max_length,
-        model_input_names=["input_ids", "attention_mask"],
+        model_input_names=list(base.model_input_names),
         additional_special_tokens=[token for token in base.all_special_tokens if token not in roles.values()],
         **named,
     )
+    return found

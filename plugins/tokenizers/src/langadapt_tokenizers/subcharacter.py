@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import io
 import tempfile
-import unicodedata
 from pathlib import Path
 from typing import ClassVar
 
 import sentencepiece
-from tokenizers import normalizers
+from tokenizers import decoders, normalizers
 
+from langadapt.modeling.vocab import ETHIOPIC, ORDER, decompose, recompose, take_apart
+from langadapt_tokenizers.spelling import rules, spelt
 from langadapt_tokenizers.trained import WordPiece
-
-ETHIOPIC = range(0x1200, 0x1358)
-"""Syllables in rows of eight: one consonant in its orders (vowels)."""
-
-ORDER = 0xE000
-"""The vowel of an Ethiopic syllable is written with the private character 0xE000 + its order: Unicode has no letter for it."""
 
 
 class Subcharacter(WordPiece):
@@ -25,46 +20,32 @@ class Subcharacter(WordPiece):
     Ethiopic syllables, and whatever else Unicode decomposes (kana with voicing marks, letters with accents, nukta letters).
 
     Pieces can then share a stem whose last syllable changes, and nothing that is made of known parts is unknown.  The rules are part
-    of ``tokenizer.json``.  Decoding gives parts; :func:`recompose` puts them together.
+    of ``tokenizer.json``, and so are those that put Ethiopic syllables together in decoded text.  Hangul and accented letters come out
+    taken apart, which Unicode holds to be the same text; :func:`langadapt.modeling.vocab.recompose` composes them.
     """
 
     name: ClassVar[str] = "subcharacter"
+    version: ClassVar[str] = "3"
 
     def rules(self) -> normalizers.Normalizer:
-        steps = [normalizers.Lowercase()] if self.lowercase else []
-        return normalizers.Sequence([*steps, normalizers.NFD(), normalizers.Precompiled(_charsmap())])
+        return normalizers.Sequence(
+            [*rules("NFC", self.lowercase, self.strip_accents), normalizers.NFD(), normalizers.Precompiled(_charsmap())]
+        )
 
     def spelt(self, text: str) -> str:
-        return decompose(text.lower() if self.lowercase else text)
+        return decompose(spelt(text, "NFC", self.lowercase, self.strip_accents))
 
-
-def decompose(text: str) -> str:
-    """Every character in its parts."""
-    return "".join(_syllable(letter) for letter in unicodedata.normalize("NFD", text))
-
-
-def recompose(text: str) -> str:
-    """The text of parts: the inverse of :func:`decompose`, up to NFC."""
-    found: list[str] = []
-    for letter in text:
-        order = ord(letter) - ORDER
-        if found and 0 < order < 8 and ord(found[-1]) in ETHIOPIC:
-            found[-1] = chr(ord(found[-1]) + order)
-        else:
-            found.append(letter)
-    return unicodedata.normalize("NFC", "".join(found))
-
-
-def _syllable(letter: str) -> str:
-    place = ord(letter)
-    if place not in ETHIOPIC or place % 8 == 0 or unicodedata.category(letter) != "Lo":
-        return letter
-    return chr(place - place % 8) + chr(ORDER + place % 8)
+    def joined(self, characters: list[str]) -> decoders.Decoder:
+        """WordPiece's, and a rule for every Ethiopic syllable that the corpus's letters can form."""
+        rows = [c for c in characters if ord(c) in ETHIOPIC]
+        vowels = [c for c in characters if 0 < ord(c) - ORDER < 8]
+        syllables = [decoders.Replace(c + v, recompose(c + v)) for c in rows for v in vowels]
+        return decoders.Sequence([decoders.WordPiece(), decoders.Fuse(), *syllables]) if syllables else decoders.WordPiece()
 
 
 def _charsmap() -> bytes:
     """The Ethiopic rules as sentencepiece compiles them: one table, looked up in one pass over a text."""
-    rules = [(chr(place), _syllable(chr(place))) for place in ETHIOPIC]
+    rules = [(chr(place), take_apart(chr(place))) for place in ETHIOPIC]
     lines = [f"{ord(a):X}\t{' '.join(f'{ord(c):X}' for c in b)}" for a, b in rules if a != b]
     model = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from langadapt.errors import DataError
 from langadapt.registry.component import Component, Context
+from langadapt_tokenizers.spelling import rules, spelt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -25,21 +26,31 @@ VocabSize = Annotated[int, Field(ge=100, le=1_000_000)]
 class WordPiece(Component):
     """WordPiece: merges the most frequent pairs, continues words with ``##`` (Schuster & Nakajima 2012; Devlin et al. 2019).
 
-    Accents and vowel signs are never stripped and letters are lower-cased only on request: stripping marks destroys Indic
-    scripts.
+    Letters are lower-cased and accents dropped only on request, and accents only of Latin, Greek and Cyrillic letters: dropping
+    marks destroys the words of Indic and other scripts, whose vowels they are.
     """
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "wordpiece"
+    version: ClassVar[str] = "2"
 
     vocab_size: VocabSize = 30_000
     min_frequency: Annotated[int, Field(ge=1)] = 2
     lowercase: bool = False
+    strip_accents: bool = False
+    """Drop the accents of Latin, Greek and Cyrillic letters (é → e, й → и), and no mark of any other script."""
     max_length: int = 512
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
+        """The trained tokenizer.
+
+        Raises:
+            DataError: the corpus is empty, or its characters alone need more entries than asked for.
+        """
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         characters = _characters(self.spelt(text) for text in texts)
+        inside = [f"##{c}" for c in characters if c not in string.punctuation]
+        _check_size(self.vocab_size, len(special) + len(characters) + len(inside), len(characters))
         ctx.log.info(f"training WordPiece ({len(characters)} characters)")
         # The trainer numbers ##-pieces in the order of a randomly seeded hash map, and ties between merges go by number: two runs
         # would differ.  Given up front in a fixed order, as special tokens of a throwaway tokenizer, they do not.
@@ -47,7 +58,7 @@ class WordPiece(Component):
         trainer = trainers.WordPieceTrainer(
             vocab_size=self.vocab_size,
             min_frequency=self.min_frequency,
-            special_tokens=[*special, *(f"##{c}" for c in characters if c not in string.punctuation)],
+            special_tokens=[*special, *inside],
             initial_alphabet=characters,
             limit_alphabet=len(characters),
             show_progress=False,
@@ -56,12 +67,13 @@ class WordPiece(Component):
         vocab = draft.get_vocab(with_added_tokens=False) | {token: draft.token_to_id(token) for token in trainer_tokens(draft)}
         tokenizer = self._empty(models.WordPiece(vocab=vocab, unk_token="[UNK]", max_input_chars_per_word=200))
         tokenizer.add_special_tokens(special)
-        tokenizer.decoder = decoders.WordPiece()
+        tokenizer.decoder = self.joined(characters)
         cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
         )
         names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
+        _say_size(tokenizer, self.vocab_size, ctx)
         return _wrapped(tokenizer, names, self.max_length)
 
     def _empty(self, model: models.WordPiece) -> Tokenizer:
@@ -72,11 +84,30 @@ class WordPiece(Component):
 
     def rules(self) -> normalizers.Normalizer:
         """How text is spelt before it is cut."""
-        return normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if self.lowercase else [])])
+        return normalizers.Sequence(rules("NFC", self.lowercase, self.strip_accents))
 
     def spelt(self, text: str) -> str:
         """The same rules in Python, to collect the alphabet."""
-        return unicodedata.normalize("NFC", text.lower() if self.lowercase else text)
+        return spelt(text, "NFC", self.lowercase, self.strip_accents)
+
+    def joined(self, characters: list[str]) -> decoders.Decoder:
+        """How tokens become text again."""
+        return decoders.WordPiece()
+
+
+def _check_size(wanted: int, least: int, characters: int) -> None:
+    if wanted < least:
+        raise DataError(
+            f"a vocabulary of {wanted:,} cannot hold the corpus's {characters:,} characters: these alone take {least:,} entries",
+            hint="Raise vocab_size, or remove text of other scripts from the corpus.",
+        )
+
+
+def _say_size(tokenizer: Tokenizer, wanted: int, ctx: Context) -> None:
+    """Say loudly that a corpus has not enough pieces."""
+    size = tokenizer.get_vocab_size()
+    if size < wanted:
+        ctx.log.warning(f"{size:,} entries came out where {wanted:,} were asked for: the corpus has no more pieces that repeat")
 
 
 def trainer_tokens(tokenizer: Tokenizer) -> list[str]:
@@ -110,24 +141,29 @@ class Bpe(Component):
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "bpe"
+    version: ClassVar[str] = "2"
 
     vocab_size: VocabSize = 30_000
     min_frequency: Annotated[int, Field(ge=1)] = 2
     byte_level: bool = True
     lowercase: bool = False
+    strip_accents: bool = False
+    """Drop the accents of Latin, Greek and Cyrillic letters, and no mark of any other script."""
     max_length: int = 512
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
+        """The trained tokenizer.
+
+        Raises:
+            DataError: the corpus is empty, or its characters alone need more entries than asked for.
+        """
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        characters = _characters(unicodedata.normalize("NFC", text.lower() if self.lowercase else text) for text in texts)
+        characters = _characters(spelt(text, "NFC", self.lowercase, self.strip_accents) for text in texts)
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet()) if self.byte_level else ["▁", *characters]
         ctx.log.info(f"training BPE over {'bytes' if self.byte_level else f'{len(alphabet) - 1} characters'}")
-        if self.vocab_size < len(alphabet) + len(special):
-            raise DataError(
-                f"a vocabulary of {self.vocab_size} cannot hold the corpus's {len(alphabet)} characters", hint="Raise vocab_size."
-            )
+        _check_size(self.vocab_size, len(alphabet) + len(special), len(alphabet))
         tokenizer = Tokenizer(models.BPE(unk_token=None if self.byte_level else "<unk>", fuse_unk=True))
-        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if self.lowercase else [])]
+        steps = rules("NFC", self.lowercase, self.strip_accents)
         if self.byte_level:
             steps += [normalizers.Strip(left=True, right=False), normalizers.Prepend(" ")]
             words = pre_tokenizers.Split(Regex(BYTE_WORDS), "isolated")
@@ -146,6 +182,7 @@ class Bpe(Component):
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
+        _say_size(tokenizer, self.vocab_size, ctx)
         start, end = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", start), ("</s>", end)]
@@ -163,25 +200,32 @@ class Unigram(Component):
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "unigram"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     vocab_size: VocabSize = 30_000
     lowercase: bool = False
+    strip_accents: bool = False
+    """Drop the accents of Latin, Greek and Cyrillic letters, and no mark of any other script."""
     coverage: Annotated[float, Field(gt=0.9, le=1)] = 0.9999
     """Share of the corpus's characters that pieces must cover; the rarest become unknown."""
     max_length: int = 512
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
+        """The trained tokenizer.
+
+        Raises:
+            DataError: the corpus is empty, or too small for the entries asked for.
+        """
         ctx.log.info("training Unigram")
         special = ["<s>", "<pad>", "</s>", "<unk>"]
         pieces = self._pieces(texts, len(special) + 1)
         vocab = [(token, 0.0) for token in special] + pieces + [("<mask>", 0.0)]
         tokenizer = Tokenizer(models.Unigram(vocab, unk_id=special.index("<unk>"), byte_fallback=False))
-        steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if self.lowercase else [])]
-        tokenizer.normalizer = normalizers.Sequence(steps)
+        tokenizer.normalizer = normalizers.Sequence(rules("NFKC", self.lowercase, self.strip_accents))
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
         tokenizer.decoder = decoders.Metaspace()
         tokenizer.add_special_tokens([*special, "<mask>"])
+        _say_size(tokenizer, self.vocab_size, ctx)
         start, end = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", start), ("</s>", end)]
@@ -223,7 +267,7 @@ class Unigram(Component):
         """
         counts: Counter[str] = Counter()
         for text in texts:
-            words = unicodedata.normalize("NFKC", text.lower() if self.lowercase else text).split()
+            words = spelt(text, "NFKC", self.lowercase, self.strip_accents).split()
             if words:
                 counts.update(words)
                 yield " ".join(words)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, ClassVar
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from langadapt.registry.component import Component
 
@@ -18,32 +21,60 @@ ENTITIES = (
 )
 """HTML entities that exports leave in; an ampersand is unescaped only where that makes no other entity."""
 
+CONTROL = "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufeff]"
+LINKS = "(?:https?://|www\\.)[^ ]+"
+USERS = "(?<![A-Za-z0-9_])@[A-Za-z0-9_]+"
+PICTURES = re.compile("[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff]|[0-9#*]\ufe0f?\u20e3")
+HASHTAG = re.compile(r"(?<!\w)#(\w+)")
+HUMPS = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|_+")
+DOTTED = ("tr", "az")
+"""Languages whose capital I is a small ı."""
+
 
 class Twitter(Component):
-    """NFC; users become ``@USER``, links ``HTTPURL``, a leading retweet mark goes, HTML entities are unescaped.
+    """NFC; users become ``@USER``, links ``HTTPURL``, a leading retweet mark and control characters go, HTML entities are unescaped.
 
     The masks are those of BERTweet (Nguyen et al. 2020, arXiv:2005.10200) and IndoBERTweet (Koto et al. 2021, arXiv:2109.04607).
-    Emoji, hashtags, spelling and code-mixing stay: they carry meaning.  White space becomes single spaces.
+    Spelling, romanised and code-mixed words stay as they are: they carry meaning.  White space becomes single spaces.  Splitting
+    hashtags and naming emoji cannot be written as a tokenizer's rules: the release then names this normalizer, and langadapt applies it.
     """
 
     kind: ClassVar[str] = "normalizer"
     name: ClassVar[str] = "twitter"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     lowercase: bool = False
     """Lower-case everything, the masks too, as IndoBERTweet does."""
+    language: str = ""
+    """BCP 47 code: the language of emoji's names, and Turkish and Azerbaijani casing of i."""
+    users: Literal["mask", "keep", "drop"] = "mask"
     user: str = "@USER"
+    links: Literal["mask", "keep", "drop"] = "mask"
     link: str = "HTTPURL"
+    emoji: Literal["keep", "names", "drop"] = "keep"
+    """``names`` writes 😂 as ``:face_with_tears_of_joy:``, in `language` where the library emoji has it."""
+    hashtags: Literal["keep", "split", "bare"] = "keep"
+    """``split`` takes #JakartaMacet2024 apart into its words, ``bare`` drops the mark alone."""
+    repeats: Annotated[int, Field(ge=1, le=9)] | None = None
+    """Times that a letter or mark may follow itself: 2 makes "baguuuus" "baguus"; None keeps all."""
 
     def normalize(self, text: str) -> str:
         """Pure and idempotent."""
-        text = unicodedata.normalize("NFC", text)
-        for pattern, replacement in self.rules():
-            text = re.sub(pattern, replacement.replace("\\", "\\\\"), text)
-        return text.lower() if self.lowercase else text
+        if not unicodedata.is_normalized("NFC", text):
+            text = unicodedata.normalize("NFC", text)
+        for pattern, replacement, sign in _compiled(tuple(self.rules())):
+            if sign in text:
+                text = pattern.sub(replacement, text)
+        if self.hashtags == "split" and "#" in text:
+            text = HASHTAG.sub(lambda found: _words(found[1]), text)
+        if self.emoji != "keep" and PICTURES.search(text):
+            text = self._emoji(text)
+        return self._lower(text) if self.lowercase else text
 
-    def fast(self) -> Any:
-        """The same rules for ``tokenizers``."""
+    def fast(self) -> Any | None:
+        """The same rules for ``tokenizers``; None where an option cannot be written so."""
+        if self.hashtags == "split" or self.emoji != "keep" or (self.lowercase and self.language in DOTTED):
+            return None
         from tokenizers import Regex, normalizers
 
         steps = [normalizers.NFC(), *(normalizers.Replace(Regex(pattern), replacement) for pattern, replacement in self.rules())]
@@ -51,11 +82,57 @@ class Twitter(Component):
 
     def rules(self) -> list[tuple[str, str]]:
         """(regular expression, plain replacement) in order; only syntax that Python and Oniguruma read alike."""
-        return [
-            *ENTITIES,
-            ("[ \t\r\n\u00a0\u2028\u2029]+", " "),
-            ("(?:https?://|www\\.)[^ ]+", self.link),
-            ("(?<![A-Za-z0-9_])@[A-Za-z0-9_]+", self.user),
-            (f"\\A ?(?:RT {re.escape(self.user)}:? ?)+", ""),
-            ("\\A ", ""),
-        ]
+        found = [*ENTITIES, (CONTROL, ""), ("[ \t\r\n\u00a0\u2028\u2029]+", " ")]
+        if self.links != "keep":
+            found.append((LINKS, self.link if self.links == "mask" else ""))
+        if self.users != "keep":
+            found.append((USERS, self.user if self.users == "mask" else ""))
+        who = re.escape(self.user) if self.users == "mask" else ("" if self.users == "drop" else "@[A-Za-z0-9_]+")
+        found.append((f"\\A ?(?:RT {who}:? ?)+", ""))
+        if self.hashtags == "bare":
+            found.append(("(?<![A-Za-z0-9_])#(?=[^ #])", ""))
+        if self.repeats:
+            found.append((f"([^\\W\\d_]|[!?.])(?=\\1{{{self.repeats}}})", ""))
+        return [*found, ("  +", " "), ("\\A ", "")]
+
+    def _lower(self, text: str) -> str:
+        if self.language in DOTTED:
+            text = text.replace("I", "ı").replace("İ", "i")
+        return text.lower()
+
+    def _emoji(self, text: str) -> str:
+        import emoji
+
+        if self.emoji == "drop":
+            return " ".join(emoji.replace_emoji(text, "").split())
+        language = self.language if self.language in emoji.LANGUAGES else "en"
+        return emoji.demojize(text, language=language)
+
+
+SIGNS = {"&": "&", "(?:&": "&", "(?<![A-Za-z0-9_])@": "@", "(?<![A-Za-z0-9_])#": "#", "\\A ?(?:RT": "RT ", "  +": "  "}
+"""Beginning of a pattern → what a text must hold for it to match: most posts hold few of them, and looking is cheap."""
+
+
+@lru_cache(maxsize=32)
+def _compiled(rules: tuple[tuple[str, str], ...]) -> list[tuple[re.Pattern[str], str, str]]:
+    """(expression, replacement, sign) of each rule."""
+    found = []
+    for pattern, replacement in rules:
+        sign = next((sign for start, sign in SIGNS.items() if pattern.startswith(start)), "")
+        found.append((re.compile(pattern), replacement.replace("\\", "\\\\"), sign))
+    return found
+
+
+def _words(tag: str) -> str:
+    """``JakartaMacet2024`` → ``Jakarta Macet 2024``; a tag of one case stays one word."""
+    return " ".join(part for piece in HUMPS.sub(" ", tag).split() for part in _humps(piece))
+
+
+def _humps(piece: str) -> list[str]:
+    """A word begins at a capital behind a small letter, or before one where capitals end."""
+    starts = [0]
+    for i in range(1, len(piece)):
+        before, here, after = piece[i - 1], piece[i], piece[i + 1 : i + 2]
+        if here.isupper() and (before.islower() or (before.isupper() and after.islower())):
+            starts.append(i)
+    return [piece[a:b] for a, b in zip(starts, [*starts[1:], len(piece)], strict=True)]

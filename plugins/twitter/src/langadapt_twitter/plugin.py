@@ -1,4 +1,4 @@
-"""What this plugin brings: a normalizer and a domain manifest."""
+"""What this plugin brings: a normalizer, a reader of posts, and a domain manifest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from langadapt import ComponentRef, hookimpl
 
 @hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
-    return [ComponentRef("normalizer", "twitter", "langadapt_twitter.normalizer:Twitter", "users, links and retweet marks of posts")]
+    return [
+        ComponentRef("normalizer", "twitter", "langadapt_twitter.normalizer:Twitter", "users, links, retweet marks, emoji, hashtags"),
+        ComponentRef("corpus", "posts", "langadapt_twitter.corpus:Posts", "posts from the platform's export formats, or one a line"),
+    ]
 
 
 @hookimpl

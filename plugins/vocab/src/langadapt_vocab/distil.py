@@ -28,6 +28,7 @@ class Distil(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "distil"
+    version: ClassVar[str] = "2"
 
     steps: Annotated[int, Field(ge=1)] = 300
     batch_size: Annotated[int, Field(ge=1)] = 32

@@ -33,6 +33,7 @@ class Focus(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "focus"
+    version: ClassVar[str] = "2"
 
     dimensions: Annotated[int, Field(ge=8, le=1000)] = 100
     epochs: Annotated[int, Field(ge=1)] = 3

@@ -9,13 +9,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
 from langadapt.registry.component import Component, Context
 from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.dictionary import read_dictionary
-from langadapt_vocab.shared import OWN, canonical_tokens, shared_ids, sparse
+from langadapt_vocab.shared import END, OWN, Surface, canonical_tokens, marks_ends, readings, shared_ids, sparse
 from langadapt_vocab.simple import drawn
-from langadapt_vocab.subword import pieces
+from langadapt_vocab.subword import pieces, surfaces
 
 
 class Matching(Component):
@@ -28,6 +29,7 @@ class Matching(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "matching"
+    version: ClassVar[str] = "2"
 
     dictionary: Resource | None = None
     """Words of the old language and of the new one; without it only spelling matches."""
@@ -35,14 +37,15 @@ class Matching(Component):
     """Letters from which one differing letter is taken for spelling."""
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
-        """Raises DataError when the dictionary holds no pair of single words."""
+        """Raises DataError when the dictionary holds no pair of single words, or fewer than two of the new vocabulary's words."""
         shared = shared_ids(old, new)
         spelt = canonical_tokens(new)
         fresh = [i for i in range(len(spelt)) if i not in shared]
-        translated = self._translated(old, spelt, fresh, ctx)
-        near = Spellings(old, self.edit_from)
-        surfaces = [("" if spelt[i].startswith(OWN) else spelt[i].removeprefix("▁"), spelt[i].startswith("▁")) for i in fresh]
-        spelling = dict(zip(fresh, pieces(old, surfaces), strict=True))
+        translated = self._translated(old, new, fresh, ctx)
+        of_ends = marks_ends(new)
+        near = Spellings(old, self.edit_from, of_ends)
+        ask = of_ends and not marks_ends(old)
+        spelling = dict(zip(fresh, pieces(old, surfaces(new, fresh)), strict=True))
         rows: list[list[int]] = [[] for _ in spelt]
         words = ["mean of all"] * len(spelt)
         for i in range(len(spelt)):
@@ -50,42 +53,66 @@ class Matching(Component):
                 rows[i], words[i] = [shared[i]], "copied"
             elif translated.get(i):
                 rows[i], words[i] = translated[i], "matched by dictionary"
-            elif (match := near.find(spelt[i])) is not None:
+            elif (match := near.first(readings(spelt[i], ask))) is not None:
                 rows[i], words[i] = [match], "matched by spelling"
             elif spelling[i]:
                 rows[i], words[i] = spelling[i], "mean of pieces"
         missing = [i for i, row in enumerate(rows) if not row]
         return Mixture(sparse(rows, len(old.tokens)), words, drawn(old, missing, ctx, spread=0.01))
 
-    def _translated(self, old: Vocab, spelt: list[str], fresh: list[int], ctx: Context) -> dict[int, list[int]]:
+    def _translated(self, old: Vocab, new: Vocab, fresh: list[int], ctx: Context) -> dict[int, list[int]]:
         """New id → old pieces of its first translation."""
         if self.dictionary is None:
             return {}
         first: dict[str, str] = {}
         for source, target in read_dictionary(self.dictionary, ctx):
             first.setdefault(target, source)
-        found = [(i, first[word]) for i in fresh if (word := spelt[i].removeprefix("▁").lower()) in first and spelt[i].startswith("▁")]
-        if not found:
-            ctx.log.warning("no word of the dictionary is a token of the new vocabulary: only spelling matches")
-        spelling = pieces(old, [(word, True) for _, word in found])
+        words = zip(fresh, surfaces(new, fresh), strict=True)
+        found = [(i, first[word]) for i, one in words if one.begins and one.ends and (word := one.text.lower()) in first]
+        rest = set(range(len(new.tokens))) - set(fresh)
+        known = len(found) + sum(one.text.lower() in first for one in surfaces(new, sorted(rest)))
+        if known < 2:
+            raise DataError(
+                f"{known} of the dictionary's {len(first):,} words are tokens of the new vocabulary: it says nothing of the rest",
+                where=self.dictionary.name,
+                hint="Give a larger dictionary, check which column is which language, or match by spelling alone (vocab-init: matching).",
+            )
+        ctx.log.info(f"{len(found):,} new tokens have a translation among the dictionary's {len(first):,} words")
+        spelling = pieces(old, [Surface(word, True, True) for _, word in found])
         return {i: ids for (i, _), ids in zip(found, spelling, strict=True)}
 
 
 class Spellings:
-    """Old tokens by their folded spelling, and by every spelling with one letter left out."""
+    """Old tokens by their folded spelling, and by every spelling with one letter left out.
 
-    def __init__(self, old: Vocab, edit_from: int) -> None:
+    Args:
+        edit_from: letters from which one differing letter is allowed.
+        of_ends: whether the tokens to be found mark the ends of words, as in :func:`langadapt_vocab.shared.places`.
+    """
+
+    def __init__(self, old: Vocab, edit_from: int, of_ends: bool = False) -> None:
         self.edit_from = edit_from
         self.exact: dict[str, int] = {}
         self.shorter: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        for index, token in enumerate(canonical_tokens(old)):
-            if token.startswith(OWN) or not token.removeprefix("▁"):
-                continue
-            form = fold(token)
-            self.exact.setdefault(form, index)  # low ids are frequent tokens
-            if len(form) >= edit_from:
-                for short in {form, *_without_one(form)}:
-                    self.shorter[short].append((index, form))
+        marked = marks_ends(old)
+        spelt = canonical_tokens(old)
+        order = sorted(range(len(spelt)), key=lambda i: marked and not spelt[i].endswith(END))  # low ids are frequent tokens
+        for index in order:
+            for token in readings(spelt[index], marked and not of_ends):
+                self._add(token, index)
+
+    def _add(self, token: str, index: int) -> None:
+        if token.startswith(OWN) or not token.removeprefix("▁"):
+            return
+        form = fold(token)
+        self.exact.setdefault(form, index)
+        if len(form) >= self.edit_from:
+            for short in {form, *_without_one(form)}:
+                self.shorter[short].append((index, form))
+
+    def first(self, spellings: list[str]) -> int | None:
+        """What :meth:`find` finds for the first of some spellings that it finds anything for."""
+        return next((match for spelling in spellings if (match := self.find(spelling)) is not None), None)
 
     def find(self, token: str) -> int | None:
         """The old token spelt like this one, or one letter away; None where there is none."""

@@ -24,6 +24,7 @@ class FastTextProjection(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "fasttext-projection"
+    version: ClassVar[str] = "2"
 
     dimensions: Annotated[int, Field(ge=8, le=1000)] = 300
     epochs: Annotated[int, Field(ge=1)] = 3

@@ -20,6 +20,7 @@ class Random(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "random"
+    version: ClassVar[str] = "2"
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
         special = {new.special[role]: old.special[role] for role in new.special if role in old.special}
@@ -36,17 +37,18 @@ class Mean(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "mean"
+    version: ClassVar[str] = "2"
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
         assert old.rows is not None
         shared = shared_ids(old, new)
         rows = [[shared[i]] if i in shared else [] for i in range(len(new.tokens))]
         missing = [i for i, row in enumerate(rows) if not row]
-        mean, covariance = old.rows.mean(0), np.cov(old.rows, rowvar=False)
+        mean, covariance = moments(old.rows)
         # Eigenvectors and not Cholesky: with fewer old rows than dimensions the covariance is singular.
         values, vectors = np.linalg.eigh(covariance)
-        noise = ctx.rng("vocab-init").standard_normal((len(missing), len(mean)))
-        found = (mean + (noise * np.sqrt(np.maximum(values, 0))) @ vectors.T).astype(np.float32)
+        spread = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+        found = _normal(len(missing), mean, spread, ctx)
         return Mixture(sparse(rows, len(old.tokens)), _words(rows, "random"), dict(zip(missing, found, strict=True)))
 
 
@@ -59,6 +61,7 @@ class Overlap(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "overlap"
+    version: ClassVar[str] = "2"
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
         shared = shared_ids(old, new)
@@ -70,10 +73,35 @@ class Overlap(Component):
 def drawn(old: Vocab, ids: list[int], ctx: Context, spread: float = 1.0) -> dict[int, np.ndarray]:
     """Normal rows for `ids` around the mean of the old rows, `spread` times their deviation wide."""
     assert old.rows is not None
-    mean, deviation = old.rows.mean(0), old.rows.std(0)
-    noise = ctx.rng("vocab-init").standard_normal((len(ids), old.rows.shape[1]))
-    values = (mean + spread * deviation * noise).astype(np.float32)
-    return dict(zip(ids, values, strict=True))
+    if not ids:
+        return {}
+    mean, variance = moments(old.rows, diagonal=True)
+    return dict(zip(ids, _normal(len(ids), mean, spread * np.sqrt(variance), ctx), strict=True))
+
+
+CHUNK = 8192
+"""Rows in double precision at once: a whole matrix would be twice its size again, or four times."""
+
+
+def moments(rows: np.ndarray, diagonal: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) and covariance (d, d) of rows (V, d), or the variances alone (d,), in float64 and bounded memory."""
+    parts = range(0, len(rows), CHUNK)
+    mean = sum((rows[i : i + CHUNK].sum(0, dtype=np.float64) for i in parts), np.zeros(rows.shape[1])) / len(rows)
+    total = np.zeros(rows.shape[1:] if diagonal else (rows.shape[1], rows.shape[1]))
+    for i in parts:
+        centred = rows[i : i + CHUNK] - mean
+        total += (centred**2).sum(0) if diagonal else centred.T @ centred
+    return mean, total / (len(rows) if diagonal else max(len(rows) - 1, 1))
+
+
+def _normal(count: int, mean: np.ndarray, spread: np.ndarray, ctx: Context) -> np.ndarray:
+    """(count, d) float32 rows around a mean; `spread` is a deviation (d,), or a root of the covariance (d, d)."""
+    rng = ctx.rng("vocab-init")
+    found = np.empty((count, len(mean)), dtype=np.float32)
+    for i in range(0, count, CHUNK):
+        noise = rng.standard_normal((min(CHUNK, count - i), len(mean)))
+        found[i : i + CHUNK] = mean + (noise * spread if spread.ndim == 1 else noise @ spread)
+    return found
 
 
 def _words(rows: list[list[int]], other: str) -> list[str]:

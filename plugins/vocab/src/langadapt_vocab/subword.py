@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from langadapt.registry.component import Component, Context
 from langadapt.registry.kinds import Mixture, Vocab
-from langadapt_vocab.shared import OWN, canonical_tokens, is_byte_level, shared_ids, sparse
+from langadapt_vocab.shared import END, Surface, canonical_tokens, is_byte_level, marks_ends, places, shared_ids, sparse, surface
 from langadapt_vocab.simple import drawn
 
 
@@ -20,11 +20,12 @@ class MeanSubword(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "mean-subword"
+    version: ClassVar[str] = "2"
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
         shared = shared_ids(old, new)
         fresh = [i for i in range(len(new.tokens)) if i not in shared]
-        spelt = dict(zip(fresh, pieces(old, _surface(new, fresh)), strict=True))
+        spelt = dict(zip(fresh, pieces(old, surfaces(new, fresh)), strict=True))
         rows, words = [], []
         for i in range(len(new.tokens)):
             if i in shared:
@@ -40,39 +41,37 @@ class MeanSubword(Component):
         return Mixture(sparse(rows, len(old.tokens)), words, drawn(old, missing, ctx, spread=0.01))
 
 
-def _surface(vocab: Vocab, ids: list[int]) -> list[tuple[str, bool]]:
-    """(text of a token, whether it begins a word)."""
-    found = []
-    spelt = canonical_tokens(vocab)
-    for i in ids:
-        token = spelt[i]
-        found.append(("" if token.startswith(OWN) else token.removeprefix("▁"), token.startswith("▁")))
-    return found
+def surfaces(vocab: Vocab, ids: list[int]) -> list[Surface]:
+    """What tokens spell."""
+    spelt, of_ends = canonical_tokens(vocab), marks_ends(vocab)
+    return [surface(spelt[i], of_ends) for i in ids]
 
 
-def pieces(old: Vocab, surfaces: list[tuple[str, bool]]) -> list[list[int]]:
-    """Old ids that spell each text; for one that continues a word, without the mark of a word's beginning.
+def pieces(old: Vocab, wanted: list[Surface]) -> list[list[int]]:
+    """Old ids that spell each text; for one inside a word, without the mark of a word's beginning or end.
 
     Unknown pieces do not count: a text spelt by nothing else gets an empty list.
     """
     unknown = old.special.get("unk")
-    spelt = canonical_tokens(old)
-    places = {token: index for index, token in reversed(list(enumerate(spelt)))}
-    space = " " if is_byte_level(old) else ""  # other types mark the beginning of a word by themselves
+    spelt, of_ends = canonical_tokens(old), marks_ends(old)
+    there = places(old, of_ends)
+    space = " " if is_byte_level(old) and not of_ends else ""  # other types mark the beginning of a word by themselves
     backend = old.tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
     found = []
-    encoded = backend.encode_batch_fast([space + text if begins else text for text, begins in surfaces], add_special_tokens=False)
-    for item, (_, begins) in zip(encoded, surfaces, strict=True):
+    encoded = backend.encode_batch_fast([space + one.text if one.begins else one.text for one in wanted], add_special_tokens=False)
+    for item, one in zip(encoded, wanted, strict=True):
         ids = [i for i in item.ids if i != unknown]
         if len(ids) < len(item.ids) and all(spelt[i] == "▁" for i in ids):  # the mark of a word's beginning, and nothing known
             ids = []
-        if ids and not begins and spelt[ids[0]].startswith("▁"):
+        if ids and not one.begins and spelt[ids[0]].startswith("▁"):
             inner = spelt[ids[0]].removeprefix("▁")
             if not inner:
                 ids = ids[1:]
-            elif inner in places:
-                ids[0] = places[inner]
+            elif inner in there:
+                ids[0] = there[inner]
+        if ids and not one.ends and of_ends:
+            ids[-1] = there.get(spelt[ids[-1]].removesuffix(END), ids[-1])
         found.append(ids)
     return found

@@ -17,8 +17,11 @@ from langadapt_vocab.dictionary import read_dictionary
 from langadapt_vocab.simple import drawn
 from langadapt_vocab.static import Sentences, Space, read_space, train_space, unit
 
-CHUNK = 1024
-"""New tokens compared with all old ones at once."""
+CHUNK = 128
+"""New tokens compared with all old ones at once: 128 times 250,000 cosines are 128 MB."""
+
+LEAST = 50
+"""Dictionary pairs below which two spaces of as many dimensions or more are aligned by chance."""
 
 
 class Wechsel(Component):
@@ -31,6 +34,7 @@ class Wechsel(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "wechsel"
+    version: ClassVar[str] = "2"
 
     dictionary: Resource
     old_vectors: Resource
@@ -44,7 +48,7 @@ class Wechsel(Component):
     min_count: Annotated[int, Field(ge=1)] = 3
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
-        """Raises ModelError without vectors or text of the new language, DataError when the dictionary joins fewer than two words."""
+        """Raises ModelError without vectors or text of the new language, DataError when the dictionary joins fewer than 50 words."""
         left = read_space(self.old_vectors, ctx)
         right = self._new_space(texts, ctx)
         rotation = self._aligned(left, right, ctx)
@@ -77,7 +81,7 @@ class Wechsel(Component):
         places_left, places_right = left.places(), right.places()
         pairs = read_dictionary(self.dictionary, ctx)
         joined = [(places_left[a], places_right[b]) for a, b in pairs if a in places_left and b in places_right]
-        if len(joined) < 2:
+        if len(joined) < min(LEAST, left.vectors.shape[1], right.vectors.shape[1]):
             raise DataError(
                 f"{len(joined)} of {len(pairs):,} dictionary pairs have vectors on both sides: two spaces cannot be aligned by that",
                 where=self.dictionary.name,
