@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import resource
 import statistics
 import tempfile
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    logging.getLogger("langadapt").setLevel(logging.ERROR)  # these adapters state no base
     registry = Registry(load_plugins())
     found: dict[str, Any] = {"batch": options.batch, "threads": options.threads, "device": options.device, "torch": torch.__version__}
     with tempfile.TemporaryDirectory() as work:
@@ -59,6 +61,10 @@ def main() -> None:
                 label = f"{name}, {file.stem}"
                 found[label] = measure(name, options, texts, folders)
                 print(json.dumps({label: found[label]}, indent=1), flush=True)
+        for file in options.texts:
+            texts = [text for _, text in lines(file)][: options.batch]
+            found[f"together, {file.stem}"] = together(options, registry, texts, Path(work))
+            print(json.dumps({f"together, {file.stem}": found[f"together, {file.stem}"]}, indent=1), flush=True)
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
@@ -125,6 +131,64 @@ def measure(kind: str, options: argparse.Namespace, texts: list[str], folders: l
         "bytes of an adapter": size,
         "share of the base": round(size / (options.base / "model.safetensors").stat().st_size, 5),
     }
+
+
+WIDE: dict[str, dict[str, Any]] = {
+    "r64": {"use": "lora", "r": 64, "targets": "all"},
+    "par_bn": {"use": "bottleneck", "form": "par_bn", "reduction_factor": 2},
+}
+
+
+def together(options: argparse.Namespace, registry: Registry, texts: list[str], work: Path) -> dict[str, Any]:
+    """What adapters of other ranks and kinds cost a batch of r = 8 LoRA: in memory alone, and in the batch."""
+    folders = {
+        name: make_adapters(options.base, registry, slot, 4, work / name) for name, slot in WIDE.items() if not (work / name).exists()
+    }
+    folders |= {name: sorted((work / name).iterdir())[:4] for name in [*WIDE, *KINDS]}
+    encoder = Encoder.load(options.base, device=options.device)
+    small = Encoder.load(options.base, device=options.device)
+    for one in (encoder, small):
+        for i, folder in enumerate(folders["lora"]):
+            one.add_adapter(f"lora{i}", folder)
+    before = held_mb(encoder)
+    for name in ("bottleneck", *WIDE):
+        for i, folder in enumerate(folders[name]):
+            encoder.add_adapter(f"{name}{i}", folder)
+
+    def names(*kinds: str) -> list[str | None]:
+        return [f"{kinds[i % len(kinds)]}{i // len(kinds) % 4}" for i in range(len(texts))]
+
+    mixes = {
+        "r 8, r 64 idle": names("lora"),
+        "r 8 and r 64": names("lora", "r64"),
+        "one r 64 among r 8": [*names("lora")[1:], "r640"],
+        "LoRA and bottleneck": names("lora", "bottleneck"),
+        "par_bn, r 192": names("par_bn"),
+    }
+    runs: dict[str, Callable[[], Any]] = {"r 8 alone": lambda: small.encode(texts, adapter=names("lora"))}
+    runs |= {label: (lambda chosen=chosen: encoder.encode(texts, adapter=chosen)) for label, chosen in mixes.items()}  # type: ignore[misc]
+    times = interleaved(runs, options.rounds, options.device)
+    worst = 0.0
+    for chosen in mixes.values():
+        mixed = encoder.encode(texts, adapter=chosen)
+        alone = [np.abs(mixed[i] - encoder.encode([texts[i]], adapter=chosen[i])[0]).max() for i in range(0, len(texts), 9)]
+        worst = max(worst, float(max(alone)))
+    full = held_mb(encoder)
+    for name in ("bottleneck", *WIDE):
+        for i in range(4):
+            encoder.remove_adapter(f"{name}{i}")
+    return {
+        "seconds": {label: round(statistics.median(values), 4) for label, values in times.items()},
+        **{f"{label}, over r 8 alone": ratio(times[label], times["r 8 alone"]) for label in mixes},
+        "largest difference, mixed against alone": worst,
+        "MB of tensors: r 8 alone, all, all others removed": [round(before, 2), round(full, 2), round(held_mb(encoder), 2)],
+    }
+
+
+def held_mb(encoder: Encoder) -> float:
+    """MB in the bank's tensors."""
+    stacks = encoder._ready_bank()._stacks.values()
+    return sum(tensor.numel() * tensor.element_size() for stack in stacks for tensor in stack.tensors.values()) / 2**20
 
 
 class Library:

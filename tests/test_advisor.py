@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from langadapt.modeling.segmentation import ENOUGH, Cut, recommend
+from langadapt.errors import DataError
+from langadapt.modeling.segmentation import ENOUGH, Cut, recommend, splitter
 from tests.test_vocabulary_recipes import head
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -69,6 +70,46 @@ def test_too_little_text(run: Run, tiny: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "3 texts are too few" in done.stderr
     assert not (tmp_path / "out" / "tokens.json").exists()
+
+
+THAI = "ฉันชอบกินข้าวกับเพื่อน{0} เขาไปโรงเรียนทุกวัน{0} แมวนอนอยู่บนเก้าอี้ในบ้าน{0}"
+
+
+def test_thai_words_are_told_apart(run: Run, e5: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "th.txt"
+    corpus.write_text("\n".join(THAI.format("ก" * (i % 5 + 1) + "บ" * (i // 5 % 7)) + str(i) for i in range(200)), encoding="utf-8")
+    done = run("tokens", "--lang", "mr", "--base", e5, "--corpus", corpus, "--vocab-size", 500, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    advice = json.loads(done.stdout, parse_constant=refuse)
+    assert advice["words"] > 10 * advice["texts"]
+    assert 1 <= advice["cuts"]["keep"]["fertility"] < 4
+    assert json.loads((tmp_path / "out" / "tokens.json").read_text(), parse_constant=refuse) == advice
+
+
+def test_words_without_icu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert splitter(["ein Satz mit Worten"]) is str.split
+    assert splitter(["ฉันชอบกินข้าว"])("ฉันชอบกินข้าว") == ["ฉัน", "ชอบ", "กิน", "ข้าว"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match="sets no white space"):
+        splitter(["ฉันชอบกินข้าว"])
+
+
+def test_a_text_where_no_word_repeats_has_no_fragment_score(run: Run, tiny: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "once.txt"
+    letters = "abcdefghij"
+    corpus.write_text(
+        "\n".join("".join(letters[int(d)] for d in str(1000 + 37 * i)) + " zq" * (i < 3) for i in range(90)), encoding="utf-8"
+    )
+    done = run("tokens", "--lang", "id", "--base", tiny, "--corpus", corpus, "--vocab-size", 200, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "NaN" not in done.stdout
+    assert json.loads(done.stdout)["cuts"]["keep"]["fragments"] is None
+    shown = run("tokens", "--lang", "id", "--base", tiny, "--corpus", corpus, "--vocab-size", 200, "--out", tmp_path / "out")
+    assert "nan" not in shown.stdout.lower()
 
 
 KEEP = Cut(100_000, 0.1, 1.6, 0.4, 0.001, 1.7, 1.0, 30, 60, 1.0, 150)

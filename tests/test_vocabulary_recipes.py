@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from langadapt_tokenizers.trained import WordPiece
 from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertConfig, DistilBertConfig, RobertaConfig
+
+from langadapt.modeling.loading import save_checkpoint, save_tokenizer
+from langadapt.registry.component import Context
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -34,8 +40,6 @@ def build(run: Run, tmp_path: Path, *arguments: object) -> tuple[dict[str, Any],
 
 def test_a_domains_words_are_added(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     """Old tokens keep their ids and rows through surgery; tweets take fewer tokens."""
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
-
     tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 500)
     arguments = ["--lang", "id", "--recipe", "domain-vocab-mlm", "--base", tiny, f"--resource=corpus={tweets}"]
     lock, release = build(run, tmp_path, *arguments, "--set", "stages.vocabulary.tokenizer.budget=200")
@@ -126,3 +130,101 @@ def test_every_initialisation_goes_through_the_recipe(run: Run, tiny: Path, data
     done = run("build", "--lang", "mr", "--recipe", recipe, "--base", tiny, f"--resource=corpus={corpus}", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "copied" in done.stdout + done.stderr
+
+
+def verbs(tmp_path: Path) -> set[str]:
+    """Verbs of the stages that left an artifact."""
+    return {json.loads(path.read_text())["do"] for path in (tmp_path / "store").glob("objects/*/artifact.json")}
+
+
+def one_paragraph(done: subprocess.CompletedProcess[str], what: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert what in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error") <= 1
+
+
+@pytest.mark.parametrize("rows", ["dom\tdóm\n", "dom\txyzzyxyzzy\nkot\tzzyxyzzyx\n"], ids=["one pair", "none in the vocabulary"])
+def test_a_dictionary_that_says_nothing_is_refused(run: Run, tiny: Path, data: Path, tmp_path: Path, rows: str) -> None:
+    corpus = head(data / "raw" / "csb.txt.gz", tmp_path / "csb.txt", 300)
+    words = tmp_path / "words.tsv"
+    words.write_text("source\ttarget\n" + rows, encoding="utf-8")
+    done = run(
+        *("build", "--lang", "csb", "--recipe", "vocab-match-mlm", "--base", tiny, f"--resource=corpus={corpus}"),
+        *(f"--resource=dictionary={words}", "--set", "stages.vocabulary.tokenizer.vocab_size=1500", "--out", tmp_path / "run"),
+    )
+    one_paragraph(done, "are tokens of the new vocabulary: it says nothing of the rest")
+    assert verbs(tmp_path) == {"load", "collect", "train-tokenizer"}
+
+
+def test_an_alphabet_larger_than_the_vocabulary_is_refused(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
+    corpus = head(data / "raw" / "ko.txt.gz", tmp_path / "ko.txt", 800)
+    done = run(
+        *("build", "--lang", "ko", "--recipe", "monolingual-bert", "--base", tiny, f"--resource=corpus={corpus}"),
+        *("--set", "stages.base.layers=2", "--set", "stages.tokenizer.tokenizer.vocab_size=100", "--out", tmp_path / "run"),
+    )
+    one_paragraph(done, "a vocabulary of 100 cannot hold the corpus's")
+    assert verbs(tmp_path) == {"load", "collect"}
+
+
+def load_only(run: Run, base: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    recipe = tmp_path / "load.yaml"
+    recipe.write_text(
+        "recipe: take\nsummary: Take a base over.\nstages:\n  base: {do: load, source: $lang.encoder, max_length: 64}\n"
+        "  done: {do: export, encoder: base, exporters: [transformers]}\n",
+        encoding="utf-8",
+    )
+    return run("build", "--lang", "mr", "--recipe", recipe, "--base", base, "--out", tmp_path / "run")
+
+
+def test_a_tokenizer_of_other_weights_is_refused(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
+    """Two thousand entries beside tens of thousands of rows: every id is a row, and every row another word's."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny, base)
+    corpus = head(data / "raw" / "mr.txt.gz", tmp_path / "mr.txt", 400).read_text(encoding="utf-8").splitlines()
+    save_tokenizer(WordPiece(vocab_size=2000).train(corpus, None, Context()), base)
+    one_paragraph(load_only(run, base, tmp_path), "would stand for no token")
+    assert verbs(tmp_path) == set()
+
+
+def test_special_tokens_that_the_config_names_otherwise_are_refused(run: Run, tmp_path: Path) -> None:
+    texts = ["the quick brown fox jumps over the lazy dog"] * 9
+    tokenizer = WordPiece(vocab_size=200).train(texts, None, Context())
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    config = RobertaConfig(**sizes, vocab_size=len(tokenizer), pad_token_id=1, bos_token_id=0, eos_token_id=2, max_position_embeddings=80)
+    save_checkpoint(AutoModelForMaskedLM.from_config(config), tokenizer, tmp_path / "base")
+    one_paragraph(load_only(run, tmp_path / "base", tmp_path), "special tokens differ")
+    assert verbs(tmp_path) == set()
+
+
+def test_rows_that_pad_the_matrix_are_no_mismatch(run: Run, tmp_path: Path) -> None:
+    tokenizer = WordPiece(vocab_size=200).train(["the quick brown fox jumps over the lazy dog"] * 9, None, Context())
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    config = BertConfig(**sizes, vocab_size=1024, pad_token_id=tokenizer.pad_token_id, max_position_embeddings=80)
+    save_checkpoint(AutoModelForMaskedLM.from_config(config), tokenizer, tmp_path / "base")
+    done = load_only(run, tmp_path / "base", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_moved_vocabulary_serves_plain_transformers(run: Run, data: Path, tmp_path: Path) -> None:
+    """DistilBERT takes no token types: its release's tokenizer makes none."""
+    corpus = head(data / "raw" / "mr.txt.gz", tmp_path / "mr.txt", 300)
+    tokenizer = WordPiece(vocab_size=200).train(["the quick brown fox jumps over the lazy dog"] * 9, None, Context())
+    config = DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=48, vocab_size=len(tokenizer), max_position_embeddings=80)
+    save_checkpoint(AutoModelForMaskedLM.from_config(config), tokenizer, tmp_path / "base")
+    recipe = tmp_path / "move.yaml"
+    recipe.write_text(
+        "recipe: move\nsummary: Move a vocabulary.\nstages:\n"
+        "  base:   {do: load, source: $lang.encoder, max_length: 64}\n"
+        "  corpus: {do: collect, corpus: {use: resource, data: $lang.corpus}}\n"
+        "  pieces: {do: train-tokenizer, corpus: corpus, tokenizer: {use: wordpiece, vocab_size: 1500}}\n"
+        "  moved:  {do: init-vocab, encoder: base, tokenizer: pieces, corpus: corpus, vocab-init: mean-subword}\n"
+        "  done:   {do: export, encoder: moved, exporters: [transformers]}\n",
+        encoding="utf-8",
+    )
+    command = ["build", "--lang", "mr", "--recipe", recipe, "--base", tmp_path / "base", f"--resource=corpus={corpus}"]
+    done = run(*command, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    release = tmp_path / "run" / "release"
+    batch = AutoTokenizer.from_pretrained(release)(["घर मोठे"], ["आहे"], return_tensors="pt")
+    assert AutoModel.from_pretrained(release)(**batch).last_hidden_state.shape[-1] == 32

@@ -23,6 +23,7 @@ COMMANDS = {
     "tokens": "Measure a vocabulary on a language's text, and advise.",
     "show-token": "Say where the row of a token came from.",
     "embed": "Turn texts into vectors.",
+    "release": "Release a trained adapter alone, or merged into its base.",
     "evaluate": "Score encoders on a task.",
     "verify": "Check a release, or the store, against its digests.",
     "gc": "Remove artifacts that no run folder needs.",

@@ -60,8 +60,9 @@ def quantization_options(bits: str, device: str, *, double: bool = True, outlier
     arXiv:2305.14314).
 
     LLM.int8 keeps columns with a value over 6 apart in half precision, and looks for them in the whole batch: which texts share
-    one would change every vector (by up to 5e-3).  Here no column is kept apart, and a text's vector is its own whatever it is
-    batched with; its cosine to the float encoder's is 0.997 in place of 0.999.
+    one would change every vector (by up to 7e-3).  Here no column is kept apart; with texts that are not padded, as
+    :class:`langadapt.inference.encoder.Encoder` runs them, a text's vector is its own whatever it is batched with.  Its cosine to
+    the float encoder's is 0.997 in place of 0.999.
 
     Args:
         bits: ``8bit`` (int8, scaled by rows) or ``4bit`` (NF4).

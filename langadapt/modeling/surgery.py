@@ -28,7 +28,7 @@ SPECIAL_ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 
 def size_of(tokenizer: PreTrainedTokenizerFast) -> int:
     """Rows that a tokenizer needs: its highest id and one.  Numbering may have holes, so that there are fewer tokens."""
-    return 1 + max(tokenizer.get_vocab().values())
+    return 1 + int(max(tokenizer.get_vocab().values()))
 
 
 def vocab_of(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel | None = None) -> Vocab:

@@ -31,7 +31,8 @@ class BothEnds(dict[str, list[Token]]):
 
     Args:
         vocab: WordPiece entries.
-        counts: occurrences of each piece in the training text; others count once.
+        counts: occurrences of each piece in the training text; others count once.  A piece that counts 0 was added as a whole word: it
+            is no part of others, whose two readings stay what they were.
         unknown: the entry of words that neither reading can spell.
         longest_word: letters beyond which a word is unknown, as the model has it.
     """
@@ -40,13 +41,14 @@ class BothEnds(dict[str, list[Token]]):
         self, vocab: Mapping[str, int], counts: Mapping[str, int], prefix: str = "##", unknown: str = "[UNK]", longest_word: int = 100
     ) -> None:
         super().__init__()
-        self.vocab, self.prefix, self.unknown, self.longest_word = dict(vocab), prefix, unknown, longest_word
-        self.front = models.WordPiece(
-            vocab=self.vocab, unk_token=unknown, max_input_chars_per_word=longest_word, continuing_subword_prefix=prefix
-        )
+        self.words = {piece: vocab[piece] for piece, count in counts.items() if not count and piece in vocab}
+        self.vocab = {piece: index for piece, index in vocab.items() if piece not in self.words}
+        self.prefix, self.unknown, self.longest_word = prefix, unknown, longest_word
+        options = {"unk_token": unknown, "max_input_chars_per_word": longest_word, "continuing_subword_prefix": prefix}
+        self.front = models.WordPiece(vocab=self.vocab, **options)
         self.turned = _turned(self.vocab, prefix, unknown, longest_word)
-        self.pieces = {index: piece for piece, index in vocab.items()}
-        self.longest = max((len(piece.removeprefix(prefix)) for piece in vocab), default=1)
+        self.pieces = {index: piece for piece, index in self.vocab.items()}
+        self.longest = max((len(piece.removeprefix(prefix)) for piece in self.vocab), default=1)
         self.weights = {piece: math.log(count + 1) for piece, count in counts.items()}
 
     def pre_tokenize(self, text: PreTokenizedString) -> None:
@@ -57,7 +59,10 @@ class BothEnds(dict[str, list[Token]]):
         """The tokens of a word not met before; offsets count bytes of the word."""
         if len(self) >= CACHE:
             self.clear()
-        front = self.front.tokenize(word)  # one unknown token for a word that it cannot spell
+        if word in self.words:
+            self[word] = [Token(self.words[word], word, (0, len(word.encode())))]
+            return self[word]
+        front: list[Token] = self.front.tokenize(word)  # one unknown token for a word that it cannot spell
         if len(front) == 1 and front[0].value == word:
             self[word] = front
             return front
@@ -116,21 +121,18 @@ class BothEnds(dict[str, list[Token]]):
         return pieces[::-1]
 
 
-BEGINNING = "\0"
-"""Ends a word that is turned round."""
+BEGINNING, INSIDE = "\0", "\1"
+"""What stands behind a word that is turned round, and before its pieces but the first: neither is ever in a text."""
 
 
 def _turned(vocab: Mapping[str, int], prefix: str, unknown: str, longest_word: int) -> models.WordPiece:
     """A model that matches from the back, over words turned round."""
     entries = {unknown: vocab[unknown]}
     for piece, index in vocab.items():
-        if piece.startswith(prefix) and piece != prefix:
-            turned = piece[len(prefix) :][::-1]
-            entries[turned] = entries[prefix + turned] = index
-        else:
-            turned = piece[::-1] + BEGINNING
-            entries[turned] = entries[prefix + turned] = index
-    return models.WordPiece(vocab=entries, unk_token=unknown, max_input_chars_per_word=longest_word + 1, continuing_subword_prefix=prefix)
+        inside = piece.startswith(prefix) and piece != prefix
+        turned = piece[len(prefix) :][::-1] if inside else piece[::-1] + BEGINNING
+        entries[turned] = entries[INSIDE + turned] = index
+    return models.WordPiece(vocab=entries, unk_token=unknown, max_input_chars_per_word=longest_word + 1, continuing_subword_prefix=INSIDE)
 
 
 class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ignore[misc]

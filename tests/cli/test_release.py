@@ -37,9 +37,11 @@ WORDS = ("a handover", "the core network", "a bearer", "paging", "roaming", "the
 TEXTS = ["What does paging do in 5G NR?", "The UE ﬁnds the gNB.", "", "roaming " * 90]
 
 
-def built(tiny: Path, folder: Path, adaptation: str) -> Outcome:
+def built(tiny: Path, folder: Path, adaptation: str, normalizer: str = "") -> Outcome:
     """Train for a moment on a few sentences."""
     recipe = RECIPE.replace("adaptation: lora", f"adaptation: {adaptation}")
+    if normalizer:
+        recipe = recipe.replace("data: $domain.pairs}}\n  adapter", f"data: $domain.pairs}}, normalizer: {normalizer}}}\n  adapter")
     (folder / "short.yaml").write_text(recipe, encoding="utf-8")
     rows = "".join(f"What does {word} do in 5G NR?\tThe UE and the gNB signal {word} over the radio.\n" for word in WORDS)
     (folder / "pairs.tsv").write_text("query\tpassage\n" + rows, encoding="utf-8")
@@ -135,6 +137,26 @@ def test_merged(source: str, release: Run, lora: Outcome, tiny: Path, expected: 
     assert provenance["merged"]["adaptation"]["use"] == "lora"
     assert (out / "scores.json").is_file() == (source == "export")
     assert "up to 40 tokens" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_normalizer_of_the_training_texts_goes_with_it(release: Run, tiny: Path, tmp_path: Path) -> None:
+    """The store knows it of the stage that made the pairs."""
+    (tmp_path / "built").mkdir()
+    outcome = built(tiny, tmp_path / "built", "lora", "twitter")
+    noisy, plain = ["@someone see https://t.co/abc about paging"], Encoder.load(artifact(outcome), device="cpu")
+    for merge in ([], ["--merge"]):
+        out = tmp_path / ("whole" if merge else "alone")
+        done = release(artifact(outcome), *merge, "-o", out)
+        assert done.returncode == 0, done.stderr
+        assert read_json(out / "encoder.json")["normalizer"]["use"] == "twitter"
+        encoder = Encoder.load(out if merge else tiny, device="cpu")
+        if not merge:
+            encoder.add_adapter("mine", out)
+        found = encoder.encode(noisy, adapter=None if merge else "mine")
+        from langadapt_twitter.normalizer import Twitter
+
+        assert np.abs(found - plain.encode([Twitter().normalize(noisy[0])])).max() <= 1e-5
+        assert np.abs(found - plain.encode(noisy)).max() > 1e-3
 
 
 def refused(done: subprocess.CompletedProcess[str], folder: Path, *parts: str) -> None:

@@ -83,3 +83,15 @@ def test_limits_that_others_left_in_the_tokenizer_do_not_matter(encoder: Encoder
     before = encoder.encode(texts)
     encoder.tokenizer(texts, padding="max_length", truncation=True, max_length=3)
     assert (encoder.encode(texts) == before).all()
+
+
+def test_an_eight_bit_encoder_gives_a_text_its_own_vector(tiny: Path, texts: list[str]) -> None:
+    """Alone, in small batches and in a large one: neither outliers nor the padding of neighbours move it."""
+    pytest.importorskip("bitsandbytes")
+    encoder = Encoder.load(tiny, device="cpu", quantization="8bit")
+    together = encoder.encode(texts, normalize=True)
+    alone = np.concatenate([encoder.encode([text], normalize=True) for text in texts])
+    assert together == pytest.approx(alone, abs=1e-6)
+    assert encoder.encode(texts, normalize=True, batch_tokens=128) == pytest.approx(together, abs=1e-6)
+    whole = Encoder.load(tiny, device="cpu").encode(texts, normalize=True)
+    assert (together * whole).sum(1).min() > 0.99

@@ -13,6 +13,7 @@ from transformers import (
     AlbertConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoTokenizer,
     BertConfig,
     BloomConfig,
     DebertaV2Config,
@@ -29,8 +30,9 @@ from langadapt.errors import ModelError
 from langadapt.modeling.heads import mlm_logits, output_layer
 from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
 from langadapt.modeling.pooling import Mean
-from langadapt.modeling.surgery import apply_mixture, unigram_log_probabilities, vocab_of
+from langadapt.modeling.surgery import agree_on_inputs, apply_mixture, unigram_log_probabilities, vocab_of
 from langadapt.registry.component import Context
+from langadapt.training.adaptation import Freeze
 
 TEXT = """एक माणूस गिटार वाजवत आहे आणि मुले मैदानात खेळत आहेत . ती बाजारात भाजी विकते , आज पुण्यात खूप पाऊस पडला .
 शिक्षक वर्गात शिकवत आहेत . तो रोज सकाळी धावतो . कुत्रा झाडाखाली झोपला आहे . गव्हाची किंमत वाढली"""
@@ -50,8 +52,10 @@ SMALL: dict[str, Any] = {
 }
 CONFIGS: dict[str, Any] = {
     "bert": lambda v, pad: BertConfig(**SMALL, vocab_size=v, pad_token_id=pad),
-    "roberta": lambda v, pad: RobertaConfig(**SMALL, vocab_size=v, pad_token_id=pad, bos_token_id=2, eos_token_id=3),
-    "xlm-roberta": lambda v, pad: XLMRobertaConfig(**SMALL, vocab_size=v, pad_token_id=pad, bos_token_id=2, eos_token_id=3),
+    "roberta": lambda v, pad: RobertaConfig(**SMALL, type_vocab_size=1, vocab_size=v, pad_token_id=pad, bos_token_id=2, eos_token_id=3),
+    "xlm-roberta": lambda v, pad: XLMRobertaConfig(
+        **SMALL, type_vocab_size=1, vocab_size=v, pad_token_id=pad, bos_token_id=2, eos_token_id=3
+    ),
     "distilbert": lambda v, pad: DistilBertConfig(
         dim=32, n_layers=2, n_heads=4, hidden_dim=48, max_position_embeddings=40, dropout=0.0, vocab_size=v, pad_token_id=pad
     ),
@@ -270,6 +274,48 @@ def test_real_encoder_shrunk_and_extended(registry: Any, tiny: Path, tmp_path: P
     assert torch.allclose(logits(again, load_tokenizer(tmp_path), texts), logits(model, new, texts), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["roberta", "xlm-roberta", "modernbert"])
+def test_a_role_that_the_new_tokenizer_lacks_is_its_twins(registry: Any, name: str) -> None:
+    """A WordPiece tokenizer has [CLS] and no <s>: the config's bos is its [CLS], and never nothing."""
+    model = make(name)
+    apply_mixture(model, propose(registry, "overlap", model, NEW), OLD, NEW)
+    assert (NEW.bos_token_id, NEW.eos_token_id) == (None, None)
+    assert (model.config.bos_token_id, model.config.eos_token_id) == (NEW.cls_token_id, NEW.sep_token_id)
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_a_tokenizer_makes_the_inputs_that_its_model_takes(name: str, registry: Any, tmp_path: Path) -> None:
+    """Whatever plain transformers makes of two texts, saved and loaded, the model takes."""
+    model = make(name)
+    plain = PreTrainedTokenizerFast(tokenizer_object=NEW.backend_tokenizer, **NEW.special_tokens_map)
+    assert "token_type_ids" in plain.model_input_names
+    plain.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [(token, plain.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
+    )
+    apply_mixture(model, propose(registry, "overlap", model, plain), OLD, plain)
+    agree_on_inputs(plain, model)
+    save_checkpoint(model, plain, tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    batch = again(["एक माणूस"], ["आहे"], return_tensors="pt")
+    assert model(**batch).logits.shape[-1] == len(plain)
+    assert ("token_type_ids" in batch) == (name in ("bert", "electra", "albert"))
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_training_embeddings_trains_output_rows_and_bias(name: str, tied: bool) -> None:
+    model = make(name, tied)
+    Freeze(train="embeddings").attach(model)
+    decoder, bias = output_layer(model)
+    assert decoder is not None
+    assert bias is not None
+    for parameter in (model.get_input_embeddings().weight, decoder.weight, bias):
+        assert parameter.requires_grad
+    trained = {id(parameter) for parameter in (model.get_input_embeddings().weight, decoder.weight, bias)}
+    free = [name for name, parameter in model.named_parameters() if parameter.requires_grad and id(parameter) not in trained]
+    assert [name for name in free if not name.endswith("bias")] == []
+
+
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_mlm_logits_at_positions_equal_the_dense_head(name: str) -> None:
     from langadapt.modeling.encoder import EncoderModule
@@ -341,6 +387,8 @@ def test_a_decoders_copied_tokens_keep_their_logits(registry: Any, tmp_path: Pat
     assert torch.allclose(after[:, news], before[:, olds], atol=1e-5)
     assert (model.lm_head.weight is model.get_input_embeddings().weight) == tied
     assert (model.config.vocab_size, model.config.pad_token_id) == (len(NEW), NEW.pad_token_id)
+    assert model.generation_config.pad_token_id == NEW.pad_token_id
+    assert (model.generation_config.bos_token_id, model.generation_config.eos_token_id) == (NEW.cls_token_id, NEW.sep_token_id)
     save_checkpoint(model, NEW, tmp_path)
     again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     assert torch.allclose(logits(again, NEW, SHARED_TEXT), after, atol=1e-6)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import itertools
 import json
+import pickle
 import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from langadapt_tokenizers.advised import Advised
+from langadapt_tokenizers.extend import Extend
+from langadapt_tokenizers.prune import Prune
 from transformers import AutoTokenizer
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.modeling.surgery import apply_mixture, vocab_of
 from langadapt.modeling.tokenization_bidirectional import BothEnds
-from langadapt.modeling.vocab import ETHIOPIC, decompose, recompose
+from langadapt.modeling.vocab import ETHIOPIC, Vocab, decompose, recompose
 from langadapt.registry.component import Context
 
 
@@ -84,6 +90,37 @@ def test_it_survives_saving(both: Any, korean: tuple[list[str], list[str]], tmp_
     assert ours.decode(expected[0], skip_special_tokens=True).replace(" ", "") == korean[1][0].replace(" ", "")
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["deepcopy", "pickle"])  # noqa: S301
+def test_it_can_be_copied(copied: Any, both: Any, korean: tuple[list[str], list[str]]) -> None:
+    expected = [both.encode(text) for text in korean[1]]
+    other = copied(both)
+    assert [other.encode(text) for text in korean[1]] == expected
+    assert [both.encode(text) for text in korean[1]] == expected
+
+
+def test_reading_from_the_back_is_the_same_in_rust(both: Any, korean: tuple[list[str], list[str]]) -> None:
+    reader = both.both_ends
+    words = {word for text in korean[1] for word in text.split()} | {"", "a##b", "###", "한" * 300}
+    for word in words - {""}:
+        assert reader.backward(word) == reader._backward(word)
+
+
+def test_it_can_be_extended_and_pruned(both: Any, korean: tuple[list[str], list[str]]) -> None:
+    """New words are one token, other words are read from both ends as before; so are the words of a pruned one's corpus."""
+    extended = Extend(budget=200).train(korean[0], both, Context())
+    assert type(extended) is type(both)
+    fresh = set(extended.get_vocab()) - set(both.get_vocab())
+    assert len(fresh) == 200
+    assert all(extended.tokenize(word) == [word] for word in fresh)
+    same = [text for text in korean[1] if not fresh & set(extended.tokenize(text))]
+    assert all(extended.tokenize(text) == both.tokenize(text) for text in same)
+    pruned = Prune(min_saving=0).train(korean[1][:100], both, Context())
+    assert (type(pruned), len(pruned) < len(both)) == (type(both), True)
+    assert [pruned.tokenize(text) for text in korean[1][:100]] == [both.tokenize(text) for text in korean[1][:100]]
+    advised = Advised(vocab_size=4000, budget=100).train(korean[1], both, Context())
+    assert type(advised) is type(both)
+
+
 def test_an_encoder_keeps_it(both: Any, tiny: Path, registry: Any, korean: tuple[list[str], list[str]], tmp_path: Path) -> None:
     loaded = encoders.load(tiny, mlm_head=False)
     mixture = registry.build("vocab-init", "mean-subword").mixture(
@@ -121,6 +158,30 @@ def test_parts_come_back_together(language: str, registry: Any, data: Path, tmp_
         if parts.unk_token_id not in ids:
             plain = unicodedata.normalize("NFC", text)
             assert recompose(parts.decode(ids)).replace(" ", "") == "".join(plain.split())
+
+
+def test_decoded_amharic_has_no_private_letters(registry: Any, data: Path, tmp_path: Path) -> None:
+    train, held = texts(data, "am", 0, 1500), texts(data, "am", 3000, 100)
+    parts = registry.build("tokenizer", {"use": "subcharacter", "vocab_size": 3000}).train(train, None, Context())
+    save_tokenizer(parts, tmp_path)
+    for tokenizer in (parts, load_tokenizer(tmp_path)):
+        for text in held:
+            decoded = tokenizer.decode(tokenizer.encode(text), skip_special_tokens=True)
+            assert not any(0xE000 < ord(letter) < 0xE008 for letter in decoded)
+            assert decoded.replace(" ", "") == "".join(text.split()) or "[UNK]" in tokenizer.tokenize(text)
+
+
+@pytest.mark.parametrize(("language", "least"), [("ko", 0.7), ("am", 0.7)])
+def test_parts_start_from_what_the_base_knows_of_whole_characters(language: str, least: float, e5: Path, registry: Any, data: Path) -> None:
+    old = vocab_of(load_tokenizer(e5))
+    old = Vocab(old.tokens, old.tokenizer, old.special, np.zeros((len(old.tokens), 2), dtype=np.float32))
+    counts = {}
+    for name in ("subcharacter", "wordpiece"):
+        new = registry.build("tokenizer", {"use": name, "vocab_size": 4000}).train(texts(data, language, 0, 1500), None, Context())
+        found = registry.build("vocab-init", "mean-subword").mixture(old, vocab_of(new), None, Context()).provenance
+        counts[name] = {origin: found.count(origin) for origin in ("copied", "mean of pieces", "mean of all")}
+    assert counts["subcharacter"]["mean of all"] < (1 - least) * 4000, counts
+    assert counts["subcharacter"]["copied"] > 700, counts
 
 
 def test_every_decomposable_character() -> None:

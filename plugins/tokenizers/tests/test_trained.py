@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import logging
 import os
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langadapt_tokenizers.subcharacter import Subcharacter
 from langadapt_tokenizers.trained import Bpe, Unigram, WordPiece
 
 from langadapt.errors import DataError
+from langadapt.modeling.vocab import recompose
 from langadapt.registry.component import Context
 
 TRAINERS = {
@@ -115,3 +118,45 @@ def test_lowercase_on_request(trainer: Any) -> None:
 def test_empty_corpus_is_refused(trainer: Any) -> None:
     with pytest.raises(DataError):
         trainer.train(["", "  "], None, Context())
+
+
+SCRIPTS = ["Čeština café Ğ", "Ωμέγα Άλφα", "Йогурт ёж", "उदाहरणार्थ कि", "தமிழ் கி", "ที่นี่", "한국어", "がぎ", "العَرَبِيّة", "שָׁלוֹם", "ሰማይ"]
+SCRIPTS += ["မြန်မာ", "ភាសាខ្មែរ"]
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+@pytest.mark.parametrize("family", [WordPiece, Unigram, Bpe, Subcharacter])
+def test_accents_go_only_where_they_are_accents(family: Any, text: str) -> None:
+    corpus = [text] * 20 + ["the quick brown fox jumps over the lazy dog"] * 20
+    options = {"coverage": 1.0, "vocab_size": 100} if family is Unigram else {"vocab_size": 400}
+    tokenizer = family(strip_accents=True, **options).train(corpus, None, Context())
+    normal = recompose(tokenizer.backend_tokenizer.normalizer.normalize_str(text)).strip()
+    expected = {"Čeština café Ğ": "Cestina cafe G", "Ωμέγα Άλφα": "Ωμεγα Αλφα", "Йогурт ёж": "Иогурт еж"}
+    assert normal == expected.get(text, unicodedata.normalize("NFC", text))
+    assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"]
+
+
+@pytest.mark.parametrize("family", [WordPiece, Unigram, Bpe, Subcharacter])
+def test_lower_case_puts_no_dot_over_an_i(family: Any) -> None:
+    corpus = ["İstanbul İzmir ΟΔΟΣ Straße ÉCOLE"] * 20 + ["the quick brown fox jumps over the lazy dog"] * 20
+    tokenizer = family(lowercase=True, vocab_size=100 if family is Unigram else 400).train(corpus, None, Context())
+    normal = recompose(tokenizer.backend_tokenizer.normalizer.normalize_str("İstanbul I\u0307zmir ΟΔΟΣ ÉCOLE")).strip()
+    assert normal == "istanbul izmir οδοσ école"
+    assert tokenizer.unk_token_id not in tokenizer("İstanbul ΟΔΟΣ")["input_ids"]
+
+
+@pytest.mark.parametrize("family", [WordPiece, Bpe])
+def test_a_vocabulary_that_the_alphabet_fills_is_refused(family: Any, data: Path) -> None:
+    with gzip.open(data / "raw" / "ko.txt.gz", "rt", encoding="utf-8") as handle:
+        korean = [line.strip() for line in itertools.islice(handle, 500)]
+    slots = {"byte_level": False} if family is Bpe else {}
+    with pytest.raises(DataError, match=r"a vocabulary of 100 cannot hold the corpus's [\d,]+ characters: these alone take"):
+        family(vocab_size=100, **slots).train(korean, None, Context())
+
+
+@pytest.mark.parametrize("family", [WordPiece, Unigram, Bpe])
+def test_a_corpus_too_small_for_its_vocabulary_is_said(family: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        ctx = Context(log=logging.getLogger("trained"))
+        tokenizer = family(vocab_size=5000).train(["the quick brown fox jumps over the lazy dog"] * 9, None, ctx)
+    assert f"{len(tokenizer):,} entries came out where 5,000 were asked for" in caplog.text

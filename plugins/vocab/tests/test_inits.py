@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from langadapt_vocab.shared import canonical_tokens, shared_ids
-from langadapt_vocab.simple import Overlap, Random
-from langadapt_vocab.subword import MeanSubword
+from langadapt_vocab.shared import Surface, canonical_tokens, shared_ids
+from langadapt_vocab.simple import Mean, Overlap, Random, moments
+from langadapt_vocab.subword import MeanSubword, pieces
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -83,10 +83,10 @@ def test_mean_subword_of_a_real_encoder_by_hand(real: Vocab) -> None:
     for token in ("आहे", "पाऊस"):
         assert mixture.provenance[ids[token]] == "copied"
         assert (made[ids[token]] == real.rows[old.convert_tokens_to_ids("▁" + token)]).all()
-    pieces = old("शिक्षकांनी", add_special_tokens=False)["input_ids"]
-    assert len(pieces) > 1
+    spelt = old("शिक्षकांनी", add_special_tokens=False)["input_ids"]
+    assert len(spelt) > 1
     assert mixture.provenance[ids["शिक्षकांनी"]] == "mean of pieces"
-    assert made[ids["शिक्षकांनी"]] == pytest.approx(real.rows[pieces].mean(0), abs=1e-5)
+    assert made[ids["शिक्षकांनी"]] == pytest.approx(real.rows[spelt].mean(0), abs=1e-5)
     # Inside a word the first piece has no mark of a word's beginning.
     inner = old.tokenize("वर्गातील")
     inner[0] = inner[0].removeprefix("▁")
@@ -163,8 +163,8 @@ def test_mean_subword_over_byte_level_pieces_by_hand() -> None:
     for token, text in (("thequick", " thequick"), ("##fox", "fox"), ("मैदानाबाहेर", " मैदानाबाहेर")):
         index = new.convert_tokens_to_ids(token)
         assert mixture.provenance[index] == "mean of pieces"
-        pieces = old.tokenizer(text, add_special_tokens=False)["input_ids"]
-        assert made[index] == pytest.approx(old.rows[pieces].mean(0), abs=1e-5)
+        ids = old.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert made[index] == pytest.approx(old.rows[ids].mean(0), abs=1e-5)
 
 
 def test_a_special_token_of_a_new_role_is_no_word() -> None:
@@ -180,3 +180,74 @@ def test_padding_inside_the_old_tokenizer_does_not_count(real: Vocab) -> None:
     real.tokenizer.backend_tokenizer.enable_padding(length=12)
     real.tokenizer.backend_tokenizer.enable_truncation(2)
     assert (MeanSubword().mixture(real, new, None, Context()).weights.toarray() == expected).all()
+
+
+def ends_bpe(texts: list[str], size: int = 300) -> Any:
+    """A BPE that marks the ends of words, as HerBERT's and XLM's do."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=special, end_of_word_suffix="</w>", show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, cls_token="<s>", pad_token="<pad>", sep_token="</s>", unk_token="<unk>", mask_token="<mask>"
+    )
+
+
+POLISH = ["je to nie je wiek", "nie wie kto je", "to je wieka nieje", "wiek je nie to"]
+
+
+def test_a_vocabulary_that_marks_the_ends_of_words() -> None:
+    old = with_rows(ends_bpe(POLISH * 5))
+    assert old.rows is not None
+    spelt = canonical_tokens(old)
+    assert spelt[old.tokens.index("je</w>")] == "je</w>"
+    assert {i: spelt[j] for i, j in shared_ids(old, old).items()} == dict(enumerate(spelt)), "between two such vocabularies the marks agree"
+    new = wordpiece(["je", "##je", "wi", "jeto", "##jew"])
+    mixture = MeanSubword().mixture(old, vocab_of(new), None, Context())
+    made = rows_of(mixture, old)
+    origin = dict(zip(new.convert_ids_to_tokens(range(len(new))), mixture.provenance, strict=True))
+    assert (origin["je"], origin["##je"], origin["jeto"]) == ("copied", "copied", "mean of pieces")
+    word = old.rows[old.tokens.index("je</w>")]
+    assert (made[new.convert_tokens_to_ids("je")] == word).all()
+    assert (made[new.convert_tokens_to_ids("##je")] == word).all()
+    ids = old.tokenizer("jeto", add_special_tokens=False)["input_ids"]
+    assert made[new.convert_tokens_to_ids("jeto")] == pytest.approx(old.rows[ids].mean(0), abs=1e-5)
+
+
+def test_a_new_vocabulary_that_marks_the_ends_of_words() -> None:
+    old = with_rows(wordpiece(["je", "to", "nie", "wie", "##k", "##ka", "w", "##ie"]))
+    assert old.rows is not None
+    new = ends_bpe(POLISH * 5)
+    mixture = MeanSubword().mixture(old, vocab_of(new), None, Context())
+    made = rows_of(mixture, old)
+    for token, taken in (("je</w>", "je"), ("to</w>", "to"), ("nie</w>", "nie"), ("wie</w>", "wie"), ("wie", "wie"), ("k</w>", "##k")):
+        index = new.convert_tokens_to_ids(token)
+        if token in new.get_vocab():
+            assert mixture.provenance[index] == "copied", token
+            assert (made[index] == old.rows[old.tokens.index(taken)]).all(), token
+
+
+def test_a_piece_that_ends_no_word_takes_no_end() -> None:
+    old = with_rows(ends_bpe(POLISH * 5))
+    found = pieces(old, [Surface("wie", True, False), Surface("wie", True, True)])
+    assert [old.tokens[i] for i in found[0]] == ["wie"]
+    assert [old.tokens[i] for i in found[1]] == ["wie</w>"]
+
+
+def test_moments_in_parts_are_those_of_the_whole(real: Vocab, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert real.rows is not None
+    monkeypatch.setattr("langadapt_vocab.simple.CHUNK", 1000)
+    mean, covariance = moments(real.rows)
+    assert mean == pytest.approx(real.rows.astype(np.float64).mean(0), abs=1e-9)
+    assert covariance == pytest.approx(np.cov(real.rows, rowvar=False), abs=1e-8)
+    assert moments(real.rows, diagonal=True)[1] == pytest.approx(real.rows.astype(np.float64).var(0), abs=1e-9)
+
+
+def test_mean_has_the_old_rows_covariance(real: Vocab) -> None:
+    assert real.rows is not None
+    new = vocab_of(wordpiece([f"tok{i}" for i in range(20_000)]))
+    mixture = Mean().mixture(real, new, None, Context())
+    made = np.stack([mixture.rows[i] for i in sorted(mixture.rows)])
+    wanted = np.cov(real.rows, rowvar=False)
+    assert np.abs(np.cov(made, rowvar=False) - wanted).max() < 0.1 * np.diag(wanted).max()

@@ -157,3 +157,23 @@ def test_a_tokens_place_is_the_mean_of_its_words(vocabularies: tuple[Vocab, Voca
     for index in np.flatnonzero(known):
         weights = np.array([old.tokenizer.tokenize(word).count(old.tokens[index]) / (1 + i) for i, word in enumerate(words)])
         assert np.allclose(rows[index], weights / np.linalg.norm(weights), atol=1e-6)
+
+
+def test_a_dictionary_without_a_word_of_the_new_vocabulary_is_refused(vocabularies: tuple[Vocab, Vocab], tmp_path: Path) -> None:
+    old, new = vocabularies
+    words = tmp_path / "one.tsv"
+    word = next(token for token in reversed(new.tokens) if token.isalpha() and token.islower() and token not in old.tokens)
+    for rows, known in ((f"dom\t{word}\n", 1), ("dom\txyzzyxyzzy\n", 0)):
+        words.write_text("pl\tcsb\n" + rows, encoding="utf-8")
+        with pytest.raises(DataError, match=f"{known} of the dictionary's 1 words are tokens of the new vocabulary"):
+            Matching(dictionary=resource(words, "dictionary")).mixture(old, new, None, Context())
+
+
+def test_two_pairs_align_no_space(vocabularies: tuple[Vocab, Vocab], tmp_path: Path) -> None:
+    old, new = vocabularies
+    words, space = tmp_path / "two.tsv", tmp_path / "pl.txt"
+    words.write_text("pl\tcsb\ndom\tdóm\nkot\tkòt\n", encoding="utf-8")
+    space.write_text("dom 1 0 0 0 0 0 0 0\nkot 0 1 0 0 0 0 0 0\n", encoding="utf-8")
+    init = Wechsel(dictionary=resource(words, "dictionary"), old_vectors=resource(space, "vectors"), min_count=1, dimensions=8)
+    with pytest.raises(DataError, match="2 of 2 dictionary pairs"):
+        init.mixture(old, new, ["dóm i kòt"], Context())

@@ -61,6 +61,7 @@ class Bottleneck(BottleneckOptions):
     feed-forward block, its output times four (He et al. 2021, arXiv:2110.04366, which takes a reduction factor of 2).
 
     Architectures: those the library knows (BERT, RoBERTa, XLM-R, ModernBERT, DistilBERT, ELECTRA, DeBERTa, Llama, Qwen, …) and Bloom.
+    In some of them (ALBERT) the adapter is scored and loaded by the library alone.
     On a quantised base the weights that are not quantised must be float32.  An adapter that is loaded to train on keeps the form
     and sizes it was saved with.
 

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from langadapt.errors import DataError, ModelError
 from langadapt.modeling.segmentation import compare, split
-from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.bidirectional import BidirectionalWordPiece
 from langadapt_tokenizers.extend import Extend
 from langadapt_tokenizers.prune import Prune
+from langadapt_tokenizers.rebuild import reads_both_ends
 from langadapt_tokenizers.trained import Bpe, Unigram, VocabSize, WordPiece
 
 if TYPE_CHECKING:
@@ -63,6 +63,6 @@ class Advised(Component):
     def _trainers(self, base: PreTrainedTokenizerFast) -> dict[str, Prune | Extend | WordPiece | Unigram | Bpe]:
         kinds = {"WordPiece": WordPiece, "BPE": Bpe, "Unigram": Unigram}
         own: type[WordPiece | Unigram | Bpe] = kinds.get(type(base.backend_tokenizer.model).__name__, Unigram)  # type: ignore[assignment]
-        if isinstance(base, BidirectionalWordPieceTokenizerFast):
+        if reads_both_ends(base):
             own = BidirectionalWordPiece
         return {"prune": Prune(scripts=self.scripts), "extend": Extend(budget=self.budget), "replace": own(vocab_size=self.vocab_size)}

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast, BothEnds
 from langadapt.registry.component import Context
 from langadapt_tokenizers.trained import WordPiece
 
@@ -30,6 +29,8 @@ class BidirectionalWordPiece(WordPiece):
         counts = piece_counts(plain.backend_tokenizer, texts)
         roles = {f"{role}_token": getattr(plain, f"{role}_token") for role in ("pad", "unk", "cls", "sep", "mask")}
         backend = plain.backend_tokenizer
+        from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
+
         found = BidirectionalWordPieceTokenizerFast(tokenizer_object=backend, model_max_length=self.max_length, counts=counts, **roles)
         return found  # type: ignore[no-any-return]
 
@@ -40,6 +41,8 @@ def piece_counts(backend: Tokenizer, texts: Iterable[str]) -> dict[str, int]:
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalize(text)))
+    from langadapt.modeling.tokenization_bidirectional import BothEnds
+
     both = BothEnds(backend.get_vocab(with_added_tokens=False), {}, prefix=backend.model.continuing_subword_prefix)
     counts: Counter[str] = Counter()
     for word, count in words.items():

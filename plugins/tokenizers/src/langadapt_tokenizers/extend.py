@@ -10,10 +10,9 @@ import regex
 from pydantic import Field
 
 from langadapt.errors import DataError, ModelError
-from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.additions import Word, add_entries, add_merges, add_pieces, next_id, whole
-from langadapt_tokenizers.rebuild import like, plain, state_of
+from langadapt_tokenizers.rebuild import like, plain, reads_both_ends, state_of
 from langadapt_tokenizers.spelling import Signs
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ def _length(base: PreTrainedTokenizerFast, name: str) -> int:
 
 def _cutter(base: PreTrainedTokenizerFast, model: dict[str, Any]) -> Callable[[str], tuple[tuple[str, ...], int]]:
     """A word's pieces under the base, and the letters that none of them tells."""
-    read = base.both_ends.read if isinstance(base, BidirectionalWordPieceTokenizerFast) else None
+    read = base.both_ends.read if reads_both_ends(base) else None
     rust = base.backend_tokenizer.model
     unknown = model.get("unk_id") if model["type"] == "Unigram" else model["vocab"].get(model.get("unk_token"))
 

@@ -11,13 +11,14 @@ import regex
 from pydantic import Field
 
 from langadapt.errors import ModelError
-from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.bidirectional import piece_counts
-from langadapt_tokenizers.rebuild import like, pair, product, renumber, state_of
+from langadapt_tokenizers.rebuild import like, pair, product, reads_both_ends, renumber, state_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 
 
 class Prune(Component):
@@ -50,7 +51,7 @@ class Prune(Component):
         if base is None:
             raise ModelError("prune needs a base: name the stage's 'encoder'")
         state = state_of(base)
-        counts = _both_readings(base, texts) if isinstance(base, BidirectionalWordPieceTokenizerFast) else _counts(base, texts)
+        counts = _both_readings(base, texts) if reads_both_ends(base) else _counts(base, texts)
         kept = self._kept(state, base, counts)
         size = len(base)
         if len(kept) > (1 - self.min_saving) * size:

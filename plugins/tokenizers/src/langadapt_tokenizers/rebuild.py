@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from langadapt.errors import ModelError
-from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -31,7 +30,7 @@ def state_of(base: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 def plain(base: PreTrainedTokenizerFast) -> Tokenizer:
     """The Rust tokenizer, without the second reading of a bidirectional one: its pre-tokenizer hands out whole words."""
-    if isinstance(base, BidirectionalWordPieceTokenizerFast):
+    if reads_both_ends(base):
         return base.plain_backend()
     return base.backend_tokenizer
 
@@ -61,16 +60,24 @@ def renumber(processor: dict[str, Any] | None, order: dict[int, int]) -> None:
         renumber(part, order)
 
 
+def reads_both_ends(base: Any) -> bool:
+    """Whether a tokenizer is a bidirectional WordPiece; asked without importing its class, which brings transformers."""
+    return hasattr(base, "both_ends")
+
+
 def like(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> PreTrainedTokenizerFast:
     """A tokenizer of the changed JSON with the base's roles of special tokens, its limits and the inputs that its model takes."""
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
+    _pin_added(state)
     roles = {f"{r}_token": getattr(base, f"{r}_token") for r in ("pad", "unk", "cls", "sep", "mask", "bos", "eos")}
     named = {role: token for role, token in roles.items() if token is not None}
     family: Any = PreTrainedTokenizerFast
-    if isinstance(base, BidirectionalWordPieceTokenizerFast):
-        family, named["counts"] = type(base), base.piece_counts
+    if reads_both_ends(base):
+        vocab, before = state["model"]["vocab"], base.get_vocab()
+        counts = {piece: count for piece, count in base.piece_counts.items() if piece in vocab}
+        family, named["counts"] = type(base), counts | {piece: 0 for piece in vocab if piece not in before}
     found: PreTrainedTokenizerFast = family(
         tokenizer_object=Tokenizer.from_str(json.dumps(state, ensure_ascii=False)),
         model_max_length=base.model_max_length,
@@ -79,3 +86,12 @@ def like(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> PreTrainedToke
         **named,
     )
     return found
+
+
+def _pin_added(state: dict[str, Any]) -> None:
+    """Where ids have holes, name added tokens in the model too: read again, they would be numbered by how many entries there are."""
+    vocab = state["model"]["vocab"]
+    if not isinstance(vocab, dict) or not vocab or max(vocab.values()) < len(vocab):
+        return
+    for item in state["added_tokens"]:
+        vocab.setdefault(item["content"], item["id"])
