@@ -171,7 +171,9 @@ class Adaptation(Protocol):
 class LightAdaptation(Adaptation, Protocol):
     """An adaptation whose few weights are saved alone, beside a base that stays as it is.
 
-    Its files are its library's own (``adapter_config.json`` and safetensors); serving and merging are the core's work.
+    Its files are its library's own (``adapter_config.json`` and safetensors); serving and merging are the core's work.  One that stands
+    on other trained adapters also has ``check_base(digest: str)``, called before training with the digest of the base's weights: it
+    raises ModelError where one of them was trained on another base.
     """
 
     light: ClassVar[bool]

@@ -74,7 +74,7 @@ class Seq2Seq(Component):
         if self.quantization:
             from langadapt.modeling.loading import quantization_options
 
-            options |= quantization_options(self.quantization, device)
+            options |= quantization_options(self.quantization, device, outliers=6.0)  # batches pad: the usual LLM.int8
         try:
             model = AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True, **options).eval()
         except (OSError, ValueError, RuntimeError) as error:
