@@ -40,7 +40,19 @@ from langadapt.registry.registry import Registry
 from langadapt.training.loop import Settings, Validation, train
 from langadapt.training.tokenized import TokenizedRows, plain_backend
 
-METHODS = ["random", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching", "distil", "alignment", "wechsel"]
+METHODS = [
+    "random",
+    "random-new",
+    "overlap",
+    "mean",
+    "mean-subword",
+    "fasttext-projection",
+    "focus",
+    "matching",
+    "distil",
+    "alignment",
+    "wechsel",
+]
 BASELINES = ["keep", "prune", "frozen"]
 
 
@@ -120,7 +132,7 @@ def make_base(options: Any, registry: Registry, general: Texts, target: Texts, f
         registry,
         Context(),
     )
-    history = fit(loaded, general, "full", options.warm, 0, registry, options)
+    history, _ = fit(loaded, general, "full", options.warm, 0, registry, options)
     print(
         f"base: {len(loaded.tokenizer):,} tokens, held-out loss on the general text {history[0][1]:.3f} → {history[-1][1]:.3f}", flush=True
     )
@@ -141,6 +153,7 @@ def init_slots(options: Any, general: Texts, work: Path) -> dict[str, dict[str, 
     """The vocab-init of every method and baseline that can run."""
     plain = ["random", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching"]
     found: dict[str, dict[str, Any]] = {name: {"use": name} for name in plain}
+    found["random-new"] = {"use": "random", "copy_shared": True}
     found["distil"] = {"use": "distil", "steps": 60, "batch_size": 16}
     found |= {"keep": {}, "prune": {"use": "overlap"}, "frozen": {"use": "mean-subword"}}
     if options.parallel is not None:
@@ -201,24 +214,28 @@ def one(
     elif method != "keep":
         swap(loaded, load_tokenizer(new), slot, target.train, registry, ctx)
     adaptation = {"use": "freeze", "train": "body"} if method == "frozen" else "full"
-    losses = fit(loaded, target, adaptation, options.steps, seed, registry, options)
+    losses, seen = fit(loaded, target, adaptation, options.steps, seed, registry, options)
     characters = sum(map(len, target.held))
     backend = plain_backend(loaded.tokenizer)
     tokens = sum(len(item.ids) for item in backend.encode_batch_fast(target.held, add_special_tokens=False))
     return {
         "losses": losses,
+        "tokens seen": seen,
         "tokens a character": tokens / characters,
         "vocabulary": len(loaded.tokenizer),
         "seconds": time.perf_counter() - began,
     }
 
 
-def fit(loaded: Any, texts: Texts, adaptation: Any, steps: int, seed: int, registry: Registry, options: Any) -> list[tuple[int, float]]:
-    """MLM for some steps; (step, held-out loss), step 0 first."""
+def fit(
+    loaded: Any, texts: Texts, adaptation: Any, steps: int, seed: int, registry: Registry, options: Any
+) -> tuple[list[tuple[int, float]], int]:
+    """MLM for some steps; (step, held-out loss), step 0 first, and about how many tokens it has seen."""
     objective: Any = registry.build("objective", "mlm")
     rows, held = (TokenizedRows.of(Dataset.from_dict({"text": part}), loaded.tokenizer, 64, "split") for part in (texts.train, texts.held))
     held = TokenizedRows(held.rows[:: max(1, len(held) // 128)])
-    batch = max(1, round(options.tokens / float(rows.lengths().mean())))
+    length = float(rows.lengths().mean())
+    batch = max(1, round(options.tokens / length))
     registry.build("adaptation", adaptation).attach(loaded.model)  # type: ignore[attr-defined]
     encoder = loaded.module(registry.build("pooler", "mean")).to(options.device)
     losses: list[tuple[int, float]] = []
@@ -236,7 +253,7 @@ def fit(loaded: Any, texts: Texts, adaptation: Any, steps: int, seed: int, regis
     train(encoder, None, objective, rows, loaded.tokenizer, schedule, optimizer, settings, validate, ctx)
     shutil.rmtree(work)
     loaded.model.to("cpu")
-    return losses
+    return losses, round(steps * batch * length)
 
 
 @torch.no_grad()
@@ -268,15 +285,23 @@ def mean_curve(runs: list[dict[str, Any]]) -> list[tuple[int, float]]:
     return [(points[0][0], statistics.fmean(point[1] for point in points)) for points in zip(*(run["losses"] for run in runs), strict=True)]
 
 
-def interval(values: list[float]) -> str:
+def interval(values: list[float], digits: int = 3) -> str:
     """Mean and 95 % t interval over seeds."""
     from scipy.stats import t
 
     mean = statistics.fmean(values)
     if len(values) < 2:
-        return f"{mean:.3f}"
+        return f"{mean:.{digits}f}"
     half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
+    return f"{mean:.{digits}f} [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
+
+
+def steps_interval(of_mean: float, each: list[float | None]) -> str:
+    """Steps of the mean curve, and the 95 % t interval of the seeds' own; a seed that does not get there is said."""
+    known = [value for value in each if value is not None]
+    if len(known) < len(each):
+        return f"{of_mean:.0f} ({len(known)} of {len(each)} seeds)"
+    return interval(known, digits=0)
 
 
 def write(runs: dict[str, list[dict[str, Any]]], options: Any) -> None:
@@ -284,18 +309,23 @@ def write(runs: dict[str, list[dict[str, Any]]], options: Any) -> None:
     curves = {name: mean_curve(found) for name, found in runs.items()}
     goal = curves["random"][-1][1] if "random" in curves else None
     rows = [
-        "| method | vocabulary | loss at the start | loss at the end | nats a character | steps to random's end | random's steps over it |"
+        "| method | vocabulary | tokens seen | loss at the start | loss at the end | nats a character | steps to random's end | "
+        "random's steps over it |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    rows.append("| --- | --- | --- | --- | --- | --- | --- |")
     for name, found in runs.items():
         ends = [run["losses"][-1][1] for run in found]
         starts = [run["losses"][0][1] for run in found]
         characters = interval([end * run["tokens a character"] for end, run in zip(ends, found, strict=True)])
         comparable = goal is not None and name not in ("keep", "prune")
         reached = steps_to(curves[name], goal) if comparable and goal is not None else None
-        shown = f"{reached:.0f}" if reached is not None else ("–" if comparable else "other tokens")
+        each = [steps_to([(a, b) for a, b in run["losses"]], goal) for run in found] if comparable and goal is not None else []
+        shown = "other tokens" if not comparable else "–" if reached is None else steps_interval(reached, each)
         ratio = f"{options.steps / reached:.1f}" if reached else ("at once" if reached == 0 else "–")
-        rows.append(f"| {name} | {found[0]['vocabulary']:,} | {interval(starts)} | {interval(ends)} | {characters} | {shown} | {ratio} |")
+        seen = statistics.fmean(run["tokens seen"] for run in found)
+        rows.append(
+            f"| {name} | {found[0]['vocabulary']:,} | {seen:,.0f} | {interval(starts)} | {interval(ends)} | {characters} | {shown} | {ratio} |"
+        )
     options.out.with_suffix(".md").write_text("\n".join(rows) + "\n", encoding="utf-8")
     options.out.with_suffix(".svg").write_text(loss_curves(curves, "step", "held-out loss"), encoding="utf-8")
     print("\n".join(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,12 +73,13 @@ def test_too_little_text(run: Run, tiny: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "tokens.json").exists()
 
 
-THAI = "ฉันชอบกินข้าวกับเพื่อน{0} เขาไปโรงเรียนทุกวัน{0} แมวนอนอยู่บนเก้าอี้ในบ้าน{0}"
+THAI = "ฉัน ชอบ กิน ข้าว กับ เพื่อน เขา ไป โรงเรียน ทุก วัน แมว นอน อยู่ บน เก้าอี้ ใน บ้าน แม่ ซื้อ ปลา ที่ ตลาด ครู สอน เด็ก อ่าน หนังสือ น้ำ เย็น"
 
 
 def test_thai_words_are_told_apart(run: Run, e5: Path, tmp_path: Path) -> None:
-    corpus = tmp_path / "th.txt"
-    corpus.write_text("\n".join(THAI.format("ก" * (i % 5 + 1) + "บ" * (i // 5 % 7)) + str(i) for i in range(200)), encoding="utf-8")
+    corpus, draw = tmp_path / "th.txt", random.Random(4)
+    lines = ["".join(draw.choices(THAI.split(), k=15)) for _ in range(200)]
+    corpus.write_text("\n".join(lines), encoding="utf-8")
     done = run("tokens", "--lang", "mr", "--base", e5, "--corpus", corpus, "--vocab-size", 500, "--out", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
 
@@ -101,9 +103,8 @@ def test_words_without_icu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_text_where_no_word_repeats_has_no_fragment_score(run: Run, tiny: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "once.txt"
     letters = "abcdefghij"
-    corpus.write_text(
-        "\n".join("".join(letters[int(d)] for d in str(1000 + 37 * i)) + " zq" * (i < 3) for i in range(90)), encoding="utf-8"
-    )
+    lines = ["".join(letters[int(d)] for d in str(1000 + 37 * i)) + " zq" * (i < 3) for i in range(90)]
+    corpus.write_text("\n".join(lines), encoding="utf-8")
     done = run("tokens", "--lang", "id", "--base", tiny, "--corpus", corpus, "--vocab-size", 200, "--out", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
     assert "NaN" not in done.stdout

@@ -160,8 +160,8 @@ def test_a_dictionary_that_says_nothing_is_refused(run: Run, tiny: Path, data: P
 def test_an_alphabet_larger_than_the_vocabulary_is_refused(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     corpus = head(data / "raw" / "ko.txt.gz", tmp_path / "ko.txt", 800)
     done = run(
-        *("build", "--lang", "ko", "--recipe", "monolingual-bert", "--base", tiny, f"--resource=corpus={corpus}"),
-        *("--set", "stages.base.layers=2", "--set", "stages.tokenizer.tokenizer.vocab_size=100", "--out", tmp_path / "run"),
+        *("build", "--lang", "csb", "--recipe", "vocab-match-mlm", "--base", tiny, f"--resource=corpus={corpus}"),
+        *("--set", "stages.vocabulary.tokenizer.vocab_size=100", "--set", "stages.moved.vocab-init=matching", "--out", tmp_path / "run"),
     )
     one_paragraph(done, "a vocabulary of 100 cannot hold the corpus's")
     assert verbs(tmp_path) == {"load", "collect"}

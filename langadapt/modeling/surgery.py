@@ -199,10 +199,13 @@ def _set_special_ids(config: Any, tokenizer: PreTrainedTokenizerFast) -> None:
     for role in SPECIAL_ROLES:
         if getattr(config, f"{role}_token_id", None) is None:
             continue
-        found = getattr(tokenizer, f"{role}_token_id")
-        if found is None and role in TWINS:
-            found = getattr(tokenizer, f"{TWINS[role]}_token_id")
-        setattr(config, f"{role}_token_id", found)
+        setattr(config, f"{role}_token_id", _special_id(tokenizer, role))
+
+
+def _special_id(tokenizer: PreTrainedTokenizerFast, role: str) -> int | None:
+    """The id of a role, or of its twin."""
+    found: int | None = getattr(tokenizer, f"{role}_token_id")
+    return found if found is not None or role not in TWINS else getattr(tokenizer, f"{TWINS[role]}_token_id")
 
 
 def agree_on_inputs(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, names: Iterable[str] | None = None) -> None:
@@ -232,7 +235,7 @@ def disagreements(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) ->
         roles += ["pad"]
     found = []
     for role in roles:
-        stated, own = getattr(model.config, f"{role}_token_id", None), getattr(tokenizer, f"{role}_token_id")
+        stated, own = getattr(model.config, f"{role}_token_id", None), _special_id(tokenizer, role)
         if isinstance(stated, int) and own is not None and stated != own:
             found.append(f"{role} is {stated} in the config and {own} in the tokenizer")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import gzip
+import importlib.util
 import itertools
 import json
 import random
@@ -27,7 +28,7 @@ from langadapt.registry.registry import Registry
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SECONDS, THREADS = 5.0, 8
+SECONDS, LATEST, THREADS = 5.0, 60.0, 8
 SLOTS = [
     {"use": "lora", "r": 2, "targets": "attention"},
     {"use": "lora", "r": 16, "rslora": True},
@@ -38,6 +39,8 @@ SLOTS = [
     {"use": "lora", "r": 1},
     {"use": "bottleneck", "form": "par_bn", "reduction_factor": 3},
 ]
+if importlib.util.find_spec("adapters") is None:  # its library needs transformers 4: there LoRA and IA³ serve alone
+    SLOTS = [slot for slot in SLOTS if slot["use"] != "bottleneck"]
 LASTING = [f"lasting{i}" for i in range(7)]
 PASSING = [f"passing{i}" for i in range(5)]
 READINGS = {
@@ -100,12 +103,17 @@ def test_eight_threads_and_one_that_changes_everything(tiny: Path, folders: dict
     expected["both"] = encoder.encode(texts, adapter="both")
     failures: list[BaseException] = []
     counts: Counter[str] = Counter()
-    until = time.monotonic() + SECONDS
+    until, latest = time.monotonic() + SECONDS, time.monotonic() + LATEST
+
+    def going() -> bool:
+        """Until everything was met often enough, on a busy machine too."""
+        now, met = time.monotonic(), counts["vectors"] > 50 and counts["passing"] > 5 and counts["added"] > 5
+        return not failures and now < latest and (now < until or not met)
 
     def encode(seed: int) -> None:
         rng = random.Random(seed)
         try:
-            while time.monotonic() < until and not failures:
+            while going():
                 rows = [rng.randrange(len(texts)) for _ in range(rng.choice([1, 3, 8]))]
                 pool = [*LASTING, None, "both"] if rng.random() < 0.7 else [*PASSING, *LASTING[:2], None]
                 names = [rng.choice(pool) for _ in rows] if rng.random() < 0.7 else [rng.choice(pool)] * len(rows)
@@ -126,7 +134,7 @@ def test_eight_threads_and_one_that_changes_everything(tiny: Path, folders: dict
     def change() -> None:
         rng = random.Random(99)
         try:
-            while time.monotonic() < until and not failures:
+            while going():
                 name = rng.choice(PASSING)
                 if name in encoder.adapters:
                     encoder.remove_adapter(name)
@@ -142,7 +150,7 @@ def test_eight_threads_and_one_that_changes_everything(tiny: Path, folders: dict
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=SECONDS + 30 - max(0.0, time.monotonic() - until))
+        thread.join(timeout=latest + 30 - time.monotonic())
     assert not any(thread.is_alive() for thread in threads), "threads wait for one another"
     assert not failures, failures[0]
     assert counts["vectors"] > 50, counts
@@ -169,11 +177,15 @@ def test_a_name_that_comes_and_goes_is_never_half_there(tiny: Path, folders: dic
         encoder.remove_adapter("x")
     failures: list[BaseException] = []
     seen: Counter[int] = Counter()
-    until = time.monotonic() + SECONDS / 2
+    until, latest = time.monotonic() + SECONDS / 2, time.monotonic() + LATEST
+
+    def going() -> bool:
+        now = time.monotonic()
+        return not failures and now < latest and (now < until or len(seen) < 2)
 
     def flip() -> None:
         try:
-            while time.monotonic() < until and not failures:
+            while going():
                 for name in ("passing0", "lasting1"):
                     encoder.add_adapter("x", folders[name])
                     encoder.remove_adapter("x")
@@ -183,7 +195,7 @@ def test_a_name_that_comes_and_goes_is_never_half_there(tiny: Path, folders: dic
     def encode(seed: int) -> None:
         rng = random.Random(seed)
         try:
-            while time.monotonic() < until and not failures:
+            while going():
                 row = rng.randrange(8)
                 try:
                     (vector,) = encoder.encode([texts[row]], adapter="x")
@@ -204,7 +216,7 @@ def test_a_name_that_comes_and_goes_is_never_half_there(tiny: Path, folders: dic
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=SECONDS + 30)
+        thread.join(timeout=latest + 30 - time.monotonic())
     assert not failures, failures[0]
     assert len(seen) == 2, "both were met"
 

@@ -140,6 +140,14 @@ def test_random_follows_the_seed_and_the_old_statistics(real: Vocab) -> None:
     assert first.std(0) == pytest.approx(real.rows.std(0), rel=0.12)
 
 
+def test_random_may_leave_shared_rows(real: Vocab) -> None:
+    assert real.rows is not None
+    new = wordpiece(["आहे", "xyzzyxyzzy"])
+    mixture = Random(copy_shared=True).mixture(real, vocab_of(new), None, Context())
+    words = dict(zip(new.convert_ids_to_tokens(range(len(new))), mixture.provenance, strict=True))
+    assert (words["आहे"], words["xyzzyxyzzy"]) == ("copied", "random")
+
+
 def test_byte_level_pieces_meet_others_as_text() -> None:
     old = with_rows(bytes_bpe())
     spelt = canonical_tokens(old)

@@ -13,7 +13,7 @@ from langadapt_vocab.shared import shared_ids, sparse
 
 
 class Random(Component):
-    """Every row drawn anew: normal, with the old rows' mean and deviation per dimension.  The baseline.
+    """Rows drawn anew: normal, with the old rows' mean and deviation per dimension.  The baseline.
 
     Special tokens are copied by role: a random padding or mask row would measure something else.
     """
@@ -22,9 +22,13 @@ class Random(Component):
     name: ClassVar[str] = "random"
     version: ClassVar[str] = "2"
 
+    copy_shared: bool = False
+    """Copy the rows of tokens that both vocabularies have, and draw the others alone."""
+
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
         special = {new.special[role]: old.special[role] for role in new.special if role in old.special}
-        rows = [[special[i]] if i in special else [] for i in range(len(new.tokens))]
+        copied = shared_ids(old, new) if self.copy_shared else special
+        rows = [[copied[i]] if i in copied else [] for i in range(len(new.tokens))]
         missing = [i for i, row in enumerate(rows) if not row]
         return Mixture(sparse(rows, len(old.tokens)), _words(rows, "random"), drawn(old, missing, ctx))
 
