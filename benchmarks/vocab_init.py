@@ -40,19 +40,8 @@ from langadapt.registry.registry import Registry
 from langadapt.training.loop import Settings, Validation, train
 from langadapt.training.tokenized import TokenizedRows, plain_backend
 
-METHODS = [
-    "random",
-    "random-new",
-    "overlap",
-    "mean",
-    "mean-subword",
-    "fasttext-projection",
-    "focus",
-    "matching",
-    "distil",
-    "alignment",
-    "wechsel",
-]
+METHODS = ["random", "random-new", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching", "distil"]
+METHODS += ["alignment", "wechsel"]
 BASELINES = ["keep", "prune", "frozen"]
 
 
@@ -322,10 +311,8 @@ def write(runs: dict[str, list[dict[str, Any]]], options: Any) -> None:
         each = [steps_to([(a, b) for a, b in run["losses"]], goal) for run in found] if comparable and goal is not None else []
         shown = "other tokens" if not comparable else "–" if reached is None else steps_interval(reached, each)
         ratio = f"{options.steps / reached:.1f}" if reached else ("at once" if reached == 0 else "–")
-        seen = statistics.fmean(run["tokens seen"] for run in found)
-        rows.append(
-            f"| {name} | {found[0]['vocabulary']:,} | {seen:,.0f} | {interval(starts)} | {interval(ends)} | {characters} | {shown} | {ratio} |"
-        )
+        sizes = f"{found[0]['vocabulary']:,} | {statistics.fmean(run['tokens seen'] for run in found):,.0f}"
+        rows.append(f"| {name} | {sizes} | {interval(starts)} | {interval(ends)} | {characters} | {shown} | {ratio} |")
     options.out.with_suffix(".md").write_text("\n".join(rows) + "\n", encoding="utf-8")
     options.out.with_suffix(".svg").write_text(loss_curves(curves, "step", "held-out loss"), encoding="utf-8")
     print("\n".join(rows))

@@ -148,6 +148,11 @@ class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ign
         self._plain = self.backend_tokenizer.pre_tokenizer
         self._attach()
 
+    @classmethod
+    def convert_to_native_format(cls, trust_remote_code: bool = False, **options: Any) -> dict[str, Any]:
+        """Read ``tokenizer.json`` whole: transformers 5 takes it apart for a class with an ``__init__`` of its own."""
+        return options
+
     def _attach(self) -> None:
         self.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([self._plain, pre_tokenizers.PreTokenizer.custom(self.both_ends)])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from transformers import AutoModel, AutoTokenizer
 from langadapt import Encoder, LangadaptError
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.modeling.surgery import agree_on_inputs, apply_mixture, vocab_of
+from langadapt.registry.component import Context
 from langadapt.registry.registry import Registry
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -52,6 +56,26 @@ def test_sentence_transformers(tiny: Path, registry: Registry, tmp_path: Path, p
     else:
         assert np.linalg.norm(ours, axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-5)
     assert peer.prompts.get("default", "") == prompt
+
+
+def test_words_read_from_both_ends_elsewhere(tiny: Path, registry: Registry, tmp_path: Path, data: Path) -> None:
+    """Loaders that may run the release's own tokenizer code cut as the encoder here does; others read from the front."""
+    with gzip.open(data / "raw" / "ko.txt.gz", "rt", encoding="utf-8") as handle:
+        korean = [line.strip() for line in itertools.islice(handle, 2000)]
+    loaded = encoders.load(tiny, mlm_head=False)
+    trainer: Any = registry.build("tokenizer", {"use": "bidirectional-wordpiece", "vocab_size": 3500})
+    both_ends = trainer.train(korean, None, Context())
+    init: Any = registry.build("vocab-init", "mean-subword")
+    mixture = init.mixture(vocab_of(loaded.tokenizer, loaded.model), vocab_of(both_ends), None, Context())
+    apply_mixture(loaded.model, mixture, loaded.tokenizer, both_ends)
+    agree_on_inputs(both_ends, loaded.model, loaded.tokenizer.model_input_names)
+    loaded.tokenizer = both_ends
+    export(loaded, registry, "sentence-transformers", tmp_path)
+    ours = Encoder.load(tmp_path, device="cpu").encode(korean[:100])
+    peer = SentenceTransformer(str(tmp_path), device="cpu", trust_remote_code=True)
+    assert peer.encode(korean[:100]) == pytest.approx(ours, abs=1e-5)
+    plain = SentenceTransformer(str(tmp_path), device="cpu")
+    assert np.abs(plain.encode(korean[:100]) - ours).max() > 0.01
 
 
 def test_transformers_pooled_by_hand(tiny: Path, registry: Registry, tmp_path: Path) -> None:

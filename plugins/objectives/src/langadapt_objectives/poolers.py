@@ -35,8 +35,7 @@ class WeightedMean(Component):
 
     def pool(self, hidden: tuple[torch.Tensor, ...], mask: torch.Tensor) -> torch.Tensor:
         states = hidden[-1].float()
-        places = torch.arange(1, mask.shape[1] + 1, device=mask.device, dtype=torch.float32)
-        weights = (mask * places).unsqueeze(-1)
+        weights = (mask * mask.cumsum(1)).float().unsqueeze(-1)  # places among the real tokens, wherever the padding stands
         return (states * weights).sum(1) / weights.sum(1)
 
 
