@@ -114,15 +114,15 @@ def _taught(model: object, tokenizer: object, folder: Path, ids: object) -> Path
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     pairs = [(torch.tensor([tokenizer(left).input_ids]), torch.tensor([ids(right)])) for left, right in SENTENCES.items()]
     loss = torch.tensor(9.0)
-    for _ in range(300):
+    for _ in range(800):
         loss = sum(model(input_ids=left, labels=right).loss for left, right in pairs)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if float(loss) < 0.02:
+        if loss.item() < 0.004:
             break
     torch.set_num_threads(threads)
-    assert float(loss) < 0.2
+    assert loss.item() < 0.05
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
