@@ -75,7 +75,7 @@ def test_words_read_from_both_ends_elsewhere(tiny: Path, registry: Registry, tmp
     peer = SentenceTransformer(str(tmp_path), device="cpu", trust_remote_code=True)
     assert peer.encode(korean[:100]) == pytest.approx(ours, abs=1e-5)
     plain = SentenceTransformer(str(tmp_path), device="cpu")
-    assert np.abs(plain.encode(korean[:100]) - ours).max() > 0.01
+    assert np.abs(plain.encode(korean[:100]) - ours).max() > 1e-3
 
 
 def test_transformers_pooled_by_hand(tiny: Path, registry: Registry, tmp_path: Path) -> None:
