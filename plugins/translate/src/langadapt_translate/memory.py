@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from langadapt.errors import StoreError
+from langadapt.errors import DataError, StoreError
+from langadapt.registry.component import Context
 from langadapt.registry.kinds import Translation
 
+KEPT_EVERY = (256, 2.0)
+"""The memory is written after so many sentences or seconds: what a kill can lose."""
 ASKED_AT_ONCE = 500
 """Keys in one query; SQLite takes at most some thousands."""
 
@@ -74,3 +79,50 @@ class Memory:
 
 def _key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def remembered(translator: Any, sentences: list[str], source: str, target: str, ctx: Context) -> dict[str, Translation]:
+    """Sentence → translation of distinct sentences, from the memory or else from the engine, whose answers are kept as they come.
+
+    Raises:
+        DataError: the translator cannot serve the pair here, or left sentences without an answer.
+    """
+    offer = translator.offer(source, target)
+    if not offer.ready:
+        raise DataError(f"{translator.name} cannot translate {source} → {target} here", hint=offer.needs)
+    memory = Memory(ctx.cache, str(translator.identity()), offer.fingerprint, source, target)
+    try:
+        found = memory.find(sentences)
+        todo = [text for text in sentences if text not in found]
+        ctx.log.info(f"{len(sentences):,} distinct sentences, {len(found):,} translated before; {offer.name}")
+        start = time.monotonic()
+        if todo:
+            found |= _asked(translator, todo, source, target, memory, ctx)
+            ctx.log.info(f"{len(todo) / max(time.monotonic() - start, 1e-9):,.0f} sentences/s")
+        return found
+    finally:
+        memory.close()
+
+
+def _asked(translator: Any, todo: list[str], source: str, target: str, memory: Memory, ctx: Context) -> dict[str, Translation]:
+    found: dict[str, Translation] = {}
+    fresh: list[tuple[str, Translation]] = []
+    last = time.monotonic()
+    try:
+        for place, one in ctx.log.track(translator.translate(todo, source, target, ctx), "translating", len(todo)):
+            fresh.append((todo[place], one))
+            if len(fresh) >= KEPT_EVERY[0] or time.monotonic() - last >= KEPT_EVERY[1]:
+                memory.add(fresh)
+                found.update(fresh)
+                fresh, last = [], time.monotonic()
+    finally:
+        memory.add(fresh)
+        found.update(fresh)
+    if len(found) != len(todo):
+        lost = next(text for text in todo if text not in found)
+        raise DataError(
+            f"{translator.name} answered for {len(found):,} of {len(todo):,} sentences",
+            where=repr(lost[:80]),
+            hint="This is a fault of the engine or its plugin; what it did answer is kept.",
+        )
+    return found

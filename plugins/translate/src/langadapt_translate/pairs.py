@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -11,10 +10,7 @@ from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
 from langadapt.registry.component import Component, Context
 from langadapt.registry.kinds import Translation
-from langadapt_translate.memory import Memory
-
-KEPT_EVERY = (256, 2.0)
-"""The memory is written after so many sentences or seconds: what a kill can lose."""
+from langadapt_translate.memory import remembered
 
 
 class _Translated(Component):
@@ -72,45 +68,7 @@ class _Translated(Component):
 
     def translated(self, translator: Any, sentences: list[str], ctx: Context) -> dict[str, Translation]:
         """Sentence → translation, from the memory or the engine."""
-        offer = translator.offer(self.source_language, self.target_language)
-        if not offer.ready:
-            raise DataError(f"{translator.name} cannot translate {self.source_language} → {self.target_language} here", hint=offer.needs)
-        memory = Memory(ctx.cache, str(translator.identity()), offer.fingerprint, self.source_language, self.target_language)
-        try:
-            found = memory.find(sentences)
-            todo = [text for text in sentences if text not in found]
-            ctx.log.info(f"{len(sentences):,} distinct sentences, {len(found):,} translated before; {offer.name}")
-            start = time.monotonic()
-            found |= self._asked(translator, todo, memory, ctx)
-            if todo:
-                ctx.log.info(f"{len(todo) / max(time.monotonic() - start, 1e-9):,.0f} sentences/s")
-            return found
-        finally:
-            memory.close()
-
-    def _asked(self, translator: Any, todo: list[str], memory: Memory, ctx: Context) -> dict[str, Translation]:
-        found: dict[str, Translation] = {}
-        fresh: list[tuple[str, Translation]] = []
-        last = time.monotonic()
-        stream = translator.translate(todo, self.source_language, self.target_language, ctx) if todo else ()
-        try:
-            for place, one in ctx.log.track(stream, "translating", len(todo)):
-                fresh.append((todo[place], one))
-                if len(fresh) >= KEPT_EVERY[0] or time.monotonic() - last >= KEPT_EVERY[1]:
-                    memory.add(fresh)
-                    found.update(fresh)
-                    fresh, last = [], time.monotonic()
-        finally:
-            memory.add(fresh)
-            found.update(fresh)
-        if len(found) != len(todo):
-            lost = next(text for text in todo if text not in found)
-            raise DataError(
-                f"{translator.name} answered for {len(found):,} of {len(todo):,} sentences",
-                where=repr(lost[:80]),
-                hint="This is a fault of the engine or its plugin; what it did answer is kept.",
-            )
-        return found
+        return remembered(translator, sentences, self.source_language, self.target_language, ctx)
 
 
 class TranslatedNli(_Translated):

@@ -10,6 +10,7 @@ from pydantic import Field
 from langadapt.errors import DataError
 from langadapt.registry.component import Component, Context, Use
 from langadapt_translate.filters import Why, keep, sides
+from langadapt_translate.memory import remembered
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,23 +37,9 @@ class RoundTrip(Component):
     def select(self, rows: Dataset, encoder: Any, ctx: Context) -> Dataset:
         from sacrebleu.metrics import CHRF
 
-        from langadapt_translate.memory import Memory
-
-        offer = self.translator.offer(self.target, self.source)
-        if not offer.ready:
-            raise DataError(f"{self.translator.name} cannot translate {self.target} → {self.source} here", hint=offer.needs)
         columns = sides(rows, self.name)
         texts = list(dict.fromkeys(text for column, _ in columns for text in rows[column] if text))
-        memory = Memory(ctx.cache, str(self.translator.identity()), offer.fingerprint, self.target, self.source)
-        try:
-            said = memory.find(texts)
-            todo = [text for text in texts if text not in said]
-            stream = self.translator.translate(todo, self.target, self.source, ctx) if todo else ()
-            fresh = [(todo[place], one) for place, one in ctx.log.track(stream, "translating back", len(todo))]
-            memory.add(fresh)
-        finally:
-            memory.close()
-        said |= dict(fresh)
+        said = remembered(self.translator, texts, self.target, self.source, ctx)
         measure = CHRF()
         worst = np.full(len(rows), 100.0)
         for column, source in columns:
