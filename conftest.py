@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,23 +94,60 @@ ENGLISH = "The quick brown fox jumps over the lazy dog while two men are playing
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+class Warm:
+    """A process that has the heavy libraries loaded and forks one ``langadapt`` command a request (tests/warm_start.py)."""
+
+    def __init__(self) -> None:
+        script = Path(__file__).parent / "tests" / "warm_start.py"
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def run(
+        self, command: list[str], folder: Path, environment: dict[str, str], stdin: str | None, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with tempfile.TemporaryDirectory() as scratch:
+            streams = {name: Path(scratch) / name for name in ("stdin", "stdout", "stderr")}
+            streams["stdin"].write_text(stdin or "", encoding="utf-8")
+            request = {"arguments": command[3:], "folder": str(folder), "environment": environment, "timeout": timeout}
+            self.process.stdin.write(json.dumps({**request, **{name: str(path) for name, path in streams.items()}}) + "\n")
+            self.process.stdin.flush()
+            code = json.loads(self.process.stdout.readline())
+            output, errors = (streams[name].read_text(encoding="utf-8") for name in ("stdout", "stderr"))
+        if code == "timeout":
+            raise subprocess.TimeoutExpired(command, timeout, output, errors)
+        return subprocess.CompletedProcess(command, code, output, errors)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """One warm process for the session."""
+    process = Warm()
+    yield process
+    assert process.process.stdin is not None
+    process.process.stdin.close()
+    process.process.wait(30)
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run the real ``langadapt`` command in an empty folder with a store of its own."""
+def run(tmp_path: Path, warm: Warm) -> Run:
+    """Run the ``langadapt`` command in an empty folder with a store of its own.
+
+    What libraries read as they are imported (PYTHONPATH, HF_…, OMP_…) needs a process started from nothing; all else is forked from a
+    warm one.
+    """
 
     def command(
         *arguments: str | Path, env: dict[str, str] | None = None, stdin: str | None = None, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "LANGADAPT_STORE": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1", **(env or {})}
-        return subprocess.run(
-            [sys.executable, "-m", "langadapt", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            input=stdin,
-            timeout=timeout,
-            cwd=tmp_path,
-            env=environment,
-        )
+        line = [sys.executable, "-m", "langadapt", *map(str, arguments)]
+        if all(name.startswith("LANGADAPT_") for name in env or {}):
+            return warm.run(line, tmp_path, environment, stdin, timeout)
+        return subprocess.run(line, capture_output=True, text=True, input=stdin, timeout=timeout, cwd=tmp_path, env=environment)
 
     return command
 

@@ -6,7 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from langadapt_data.acronyms import expansion, harvest
+from langadapt_data.acronyms import acronyms, expansion
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_expansions(before: str, short: str, long: str | None) -> None:
 
 def test_real_specifications(data: Path) -> None:
     with gzip.open(data / "raw" / "en-telecom-3gpp.txt.gz", "rt", encoding="utf-8") as handle:
-        found = harvest(line.rstrip("\n") for line in handle)
+        found = acronyms(line.rstrip("\n") for line in handle)
     assert len(found) > 500
     first = {short: counts.most_common(1)[0][0].casefold() for short, counts in found.items()}
     assert first["MAC"] == "medium access control"

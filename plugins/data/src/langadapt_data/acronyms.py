@@ -1,55 +1,18 @@
-"""Acronyms and their expansions, harvested from running text."""
+"""Acronyms and their expansions, found in running text (Schwartz & Hearst 2003, "A simple algorithm for identifying abbreviation
+definitions in biomedical text").
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
-
-from pydantic import Field
-
-from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt_data.corpora import ResourceText
+from collections.abc import Iterable
 
 SHORT = re.compile(r"\(([A-Za-z][A-Za-z0-9/&-]{1,9})\)")
 LISTED = re.compile(r"^([A-Z][A-Za-z0-9/&-]{1,9})\s*(?:\t|\s{2,}|:\s)\s*([A-Z][\w ,/'()-]{4,80})$")
 
 
-class Acronyms(Component):
-    """(acronym, expansion) as anchor and positive: "Access Point Name (APN)" in running text, and lines of a list of abbreviations.
-
-    Schwartz & Hearst 2003: the shortest run of words before the parenthesis whose letters hold the acronym's in order, the first letter
-    at the beginning of a word.  An acronym keeps the expansion found most often; one with several as frequent ones is left out.
-    """
-
-    kind: ClassVar[str] = "pairs"
-    name: ClassVar[str] = "acronyms"
-    version: ClassVar[str] = "1"
-    columns: ClassVar[tuple[str, ...]] = ("anchor", "positive")
-
-    data: Resource
-    least: Annotated[int, Field(ge=1)] = 1
-    """Finds that an expansion needs."""
-
-    def pairs(self, translator: Any, ctx: Context) -> Iterator[dict[str, Any]]:
-        found = harvest(document.text for document in ResourceText(data=self.data).documents(ctx))
-        kept = 0
-        for short, counts in sorted(found.items()):
-            (first, often), *rest = counts.most_common(2)
-            if often >= self.least and (not rest or rest[0][1] < often):
-                kept += 1
-                yield {"anchor": short, "positive": first}
-        ctx.log.info(f"{kept:,} acronyms of {len(found):,} with one clear expansion")
-        if kept < 2:
-            raise DataError(
-                f"{kept} acronyms with an expansion", where=self.data.name, hint="Such text is needed: 'Access Point Name (APN)'."
-            )
-
-
-def harvest(texts: Any) -> dict[str, Counter[str]]:
+def acronyms(texts: Iterable[str]) -> dict[str, Counter[str]]:
     """Acronym → expansions with their counts."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for text in texts:
@@ -64,7 +27,7 @@ def harvest(texts: Any) -> dict[str, Counter[str]]:
 
 
 def expansion(short: str, before: str) -> str | None:
-    """The words in front of a parenthesis that spell an acronym, or None.
+    """The shortest run of words before a parenthesis that holds the acronym's letters in order, the first at the start of a word; or None.
 
     At most min(|A| + 5, 2·|A|) words are looked at, as published.
     """

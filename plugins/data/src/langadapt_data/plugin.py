@@ -15,7 +15,9 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef("pairs", "nli", "langadapt_data.pairs:Nli", "premise, hypothesis and label from NLI or paraphrase data"),
         ComponentRef("pairs", "sts", "langadapt_data.pairs:Sts", "sentence pairs with similarity scores"),
         ComponentRef("pairs", "retrieval", "langadapt_data.pairs:Retrieval", "questions and their passages, a share held out"),
-        ComponentRef("pairs", "acronyms", "langadapt_data.acronyms:Acronyms", "acronyms and their expansions from running text"),
+        ComponentRef(
+            "pairs", "glossary", "langadapt_data.glossary:Glossary", "acronyms and expansions, terms and definitions, from running text"
+        ),
         ComponentRef(
             "selector", "near-duplicates", "langadapt_data.selectors:NearDuplicates", "drop texts that nearly repeat an earlier one"
         ),
