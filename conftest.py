@@ -17,6 +17,10 @@ from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two workers with a thread each: with two each they would wait for one another longer than they work.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 DATA = Path(os.environ.get("LANGADAPT_TEST_DATA", Path(__file__).resolve().parents[1] / "shared" / "data"))
 
 

@@ -252,6 +252,7 @@ def _domain(request: Request, catalog: Catalog, sets: list[str], lang: str) -> D
     if request.domain is None:
         return DomainFacts()
     document = catalog.load("domain", request.domain)
+    _languages_own(request, document.data, lang)
     _own_files(request, document.data)
     for assignment in sets:
         path, value = _assignment(assignment)
@@ -286,6 +287,14 @@ def standard(name: str) -> Format | None:
 
 
 IN_ANOTHER = re.compile(r"(.+)-([a-z]{2,3})")
+
+
+def _languages_own(request: Request, data: dict[str, Any], lang: str) -> None:
+    """Move what a domain has for one language, and the user gives a file for, to the domain's own resources: it keeps its format."""
+    part = (data.get("languages") or {}).get(lang) if isinstance(data.get("languages"), dict) else None
+    own, resources = part.get("resources") if isinstance(part, dict) else None, data.setdefault("resources", {})
+    if isinstance(own, dict) and isinstance(resources, dict):
+        resources.update({name: own[name] for name in _resource_paths(request.resources) if name in own})
 
 
 def _own_files(request: Request, data: dict[str, Any]) -> None:

@@ -100,6 +100,19 @@ def test_a_related_languages_vocabulary_is_matched(run: Run, tiny: Path, data: P
     assert sum(counts.values()) == json.loads((release / "config.json").read_text())["vocab_size"]
 
 
+def test_the_card_says_how_words_read_from_both_ends_load(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
+    corpus = head(data / "raw" / "szl.txt.gz", tmp_path / "szl.txt", 600)
+    slot = "{use: bidirectional-wordpiece, vocab_size: 2500}"
+    arguments = ["--lang", "szl", "--recipe", "vocab-match-mlm", "--base", tiny, f"--resource=corpus={corpus}"]
+    changes = [f"--set=stages.vocabulary.tokenizer={slot}", "--set=stages.moved.vocab-init=mean-subword"]
+    _, release = build(run, tmp_path, *arguments, *changes)
+    card = (release / "README.md").read_text(encoding="utf-8")
+    assert 'SentenceTransformer("PATH_OR_HUB_ID", trust_remote_code=True)' in card
+    assert "words are read from the front alone" in card
+    named = card.split("rules are in `")[1].split("`")[0]
+    assert (release / named).is_file()
+
+
 def test_a_vocabulary_larger_than_its_corpus_is_said(run: Run, tiny: Path, tmp_path: Path) -> None:
     """A corpus in which nothing repeats has no word to add; the store stays without the stage."""
     corpus = tmp_path / "few.txt"
@@ -158,7 +171,7 @@ def test_a_dictionary_that_says_nothing_is_refused(run: Run, tiny: Path, data: P
 
 
 def test_an_alphabet_larger_than_the_vocabulary_is_refused(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
-    corpus = head(data / "raw" / "ko.txt.gz", tmp_path / "ko.txt", 800)
+    corpus = head(data / "raw" / "szl.txt.gz", tmp_path / "szl.txt", 800)
     done = run(
         *("build", "--lang", "csb", "--recipe", "vocab-match-mlm", "--base", tiny, f"--resource=corpus={corpus}"),
         *("--set", "stages.vocabulary.tokenizer.vocab_size=100", "--set", "stages.moved.vocab-init=matching", "--out", tmp_path / "run"),

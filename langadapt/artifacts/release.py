@@ -223,9 +223,16 @@ def _usage(facts: dict[str, Any]) -> str:
     where = "its rules are part of `tokenizer.json`" if baked else "other libraries do not apply it: do so before encoding"
     note = f"\nTexts were normalised with `{normal['use']}` (version {normal['version']}); {where}.\n" if normal else ""
     prompt = f"\nEvery text is prefixed with `{facts['prompt']}` (the default prompt).\n" if facts["prompt"] else ""
+    code = facts.get("tokenizer_code")
+    trust = ", trust_remote_code=True" if code else ""
+    if code:
+        note += (
+            f"\nThe tokenizer's rules are in `{code[0]}`. Load with `trust_remote_code=True`: without it, words are read from the front "
+            "alone and vectors differ. langadapt needs no such flag.\n"
+        )
     return (
         "## How to use\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
-        'model = SentenceTransformer("PATH_OR_HUB_ID")\nvectors = model.encode(["…", "…"])\n```\n\n'
+        f'model = SentenceTransformer("PATH_OR_HUB_ID"{trust})\nvectors = model.encode(["…", "…"])\n```\n\n'
         "or, with adapters and batching by tokens:\n\n```python\nfrom langadapt import Encoder\n\n"
         'encoder = Encoder.load("PATH_OR_HUB_ID")\nvectors = encoder.encode(["…", "…"])  # float32 (n, d)\n```\n' + note + prompt
     )

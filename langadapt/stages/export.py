@@ -56,6 +56,7 @@ def _encoder(job: Job) -> tuple[dict[str, Any], int]:
         "max_length": loaded.settings.max_length,
         "width": module.width,
         "normalizer_in_tokenizer": loaded.settings.normalizer_in_tokenizer,
+        "tokenizer_code": [path.name for path in sorted(job.folder.glob("tokenization_*.py"))],
         "prompt": loaded.settings.prompt,
         "normalizer": {**normalizer.slot(), "version": normalizer.version} if normalizer is not None else None,
         "pooler": loaded.settings.pooler,

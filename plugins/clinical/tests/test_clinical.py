@@ -101,7 +101,24 @@ def test_a_build_refuses_identifiers_with_their_places(run: Run, tiny: Path, tmp
     arguments = ["build", "--lang", "en", "--domain", "clinical", "--recipe", "clinical-mlm", "--base", tiny, f"--resource=corpus={notes}"]
     pairs = tmp_path / "qa.tsv"
     pairs.write_text("question\tanswer\n" + "".join(f"what is {i}?\tit is {i} indeed\n" for i in range(60)))
-    done = run(*arguments, f"--resource=pairs={pairs}", "--out=out")
+    retrieval = "{use: retrieval, data: $domain.pairs, held_out: 0.15, passages: held-out}"
+    done = run(*arguments, f"--resource=pairs={pairs}", "--out=out", f"--set=stages.scores.evaluators=[{retrieval}]")
     assert done.returncode == 2, done.stderr
     assert "notes.txt:2" in done.stderr
     assert "action: drop" in done.stderr
+
+
+def test_files_of_ones_own_for_the_domains_tasks(run: Run, data: Path, tmp_path: Path) -> None:
+    own = {
+        "corpus": data / "raw" / "en-clinical.txt.gz",
+        "pairs": data / "medquad-en-clinical" / "train",
+        "similarity": tmp_path / "similarity.tsv",
+        "abstracts": data / "mtsamples-en-clinical" / "train.tsv.gz",
+        "abstracts-test": data / "mtsamples-en-clinical" / "train.tsv.gz",
+    }
+    own["similarity"].write_text("sentence1\tsentence2\tscore\nfever\tcough\t3\nfever\tpyrexia\t4\n", encoding="utf-8")
+    plan = ["--lang", "en", "--domain", "clinical", "--recipe", "clinical-mlm", *(f"--resource={name}={path}" for name, path in own.items())]
+    done = run("plan", *plan)
+    assert done.returncode == 0, done.stderr
+    assert str(own["similarity"]) in done.stdout
+    assert "hub" not in done.stdout

@@ -220,6 +220,22 @@ def test_a_build_translates_what_the_language_lacks(apertium: None, run: Run, ti
     assert run(*arguments(english, tiny, "--translator", "apertium")).stdout.startswith("Nothing to do")
 
 
+def test_two_processes_share_the_work(apertium: None, run: Run, tiny: Path, english: dict[str, Path], tmp_path: Path) -> None:
+    """Under accelerate each process translates a part into one memory; the artifact is the one that a single process makes."""
+    from langadapt.artifacts import dataset
+
+    command = [*arguments(english, tiny, "--translator", "apertium", "--json"), "--device=cpu"]
+    one = run(*command)
+    assert one.returncode == 0, one.stderr
+    two = run(*command, "--processes", "2", env={"LANGADAPT_STORE": str(tmp_path / "store2"), "OMP_NUM_THREADS": "1"})
+    assert two.returncode == 0, two.stderr
+    for stage in ("nli", "sts"):
+        key = json.loads(one.stdout)["keys"][stage]
+        alone, together = (dataset.load(tmp_path / store / "objects" / key).rows for store in ("store", "store2"))
+        assert list(alone) == list(together)
+    assert _said(tmp_path / "store2" / "cache" / "translations") == _said(tmp_path / "store" / "cache" / "translations")
+
+
 def test_a_killed_translation_goes_on(apertium: None, tiny: Path, data: Path, english: dict[str, Path], tmp_path: Path) -> None:
     with gzip.open(data / "nli-en" / "train.tsv.gz", "rt", encoding="utf-8") as handle:
         english["nli-en"].write_text("".join(line for _, line in zip(range(12_000), handle, strict=False)), encoding="utf-8")
