@@ -117,7 +117,15 @@ def test_files_of_ones_own_for_the_domains_tasks(run: Run, data: Path, tmp_path:
         "abstracts-test": data / "mtsamples-en-clinical" / "train.tsv.gz",
     }
     own["similarity"].write_text("sentence1\tsentence2\tscore\nfever\tcough\t3\nfever\tpyrexia\t4\n", encoding="utf-8")
-    plan = ["--lang", "en", "--domain", "clinical", "--recipe", "clinical-mlm", *(f"--resource={name}={path}" for name, path in own.items())]
+    plan = [
+        "--lang",
+        "en",
+        "--domain",
+        "clinical",
+        "--recipe",
+        "clinical-mlm",
+        *(f"--resource={name}={path}" for name, path in own.items()),
+    ]
     done = run("plan", *plan)
     assert done.returncode == 0, done.stderr
     assert str(own["similarity"]) in done.stdout
