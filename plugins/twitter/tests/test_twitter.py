@@ -153,3 +153,13 @@ def test_a_domain_says_which_languages_it_has_data_for(run: Run) -> None:
     assert "the domain 'twitter' (which has one for en) states no 'corpus' for 'id'" in done.stderr
     shown = run("show", "domain", "twitter")
     assert "IndoBERTweet" in shown.stdout
+
+
+def test_emoji_are_named_as_the_library_names_whole_texts(data: Path) -> None:
+    import emoji
+
+    plain, named = Twitter(), Twitter(emoji="names")
+    with gzip.open(data / "raw" / "en-tweets.txt.gz", "rt", encoding="utf-8") as handle:
+        texts = [plain.normalize(line) for _, line in zip(range(3000), handle, strict=False)]
+    texts.append("soal▪︎mini 1️⃣ 👩🏽‍🚀 ™ 東京 🏴󠁧󠁢󠁥󠁮󠁧󠁿")
+    assert [named.normalize(text) for text in texts] == [emoji.demojize(text) for text in texts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -24,7 +24,10 @@ ENTITIES = (
 CONTROL = "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufeff]"
 LINKS = "(?:https?://|www\\.)[^ ]+"
 USERS = "(?<![A-Za-z0-9_])@[A-Za-z0-9_]+"
-PICTURES = re.compile("[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff]|[0-9#*]\ufe0f?\u20e3")
+PICTURES = re.compile(
+    "(?:[\u00a9\u00ae\u203c-\u3299\ufe0e\ufe0f\U0001f000-\U0001faff]|[0-9#*]\ufe0f?\u20e3)[\u00a9\u00ae\u200d\u203c-\u3299\ufe0e\ufe0f\U0001f000-\U0001faff\U000e0020-\U000e007f]*"
+)
+"""A run of what may be emoji, joined or marked: the library emoji reads character by character, and need not see the rest."""
 HASHTAG = re.compile(r"(?<!\w)#(\w+)")
 HUMPS = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|_+")
 DOTTED = ("tr", "az")
@@ -41,7 +44,7 @@ class Twitter(Component):
 
     kind: ClassVar[str] = "normalizer"
     name: ClassVar[str] = "twitter"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     lowercase: bool = False
     """Lower-case everything, the masks too, as IndoBERTweet does."""
@@ -62,12 +65,12 @@ class Twitter(Component):
         """Pure and idempotent."""
         if not unicodedata.is_normalized("NFC", text):
             text = unicodedata.normalize("NFC", text)
-        for pattern, replacement, sign in _compiled(tuple(self.rules())):
+        for pattern, replacement, sign in self._compiled:
             if sign in text:
                 text = pattern.sub(replacement, text)
         if self.hashtags == "split" and "#" in text:
             text = HASHTAG.sub(lambda found: _words(found[1]), text)
-        if self.emoji != "keep" and PICTURES.search(text):
+        if self.emoji != "keep" and not text.isascii():
             text = self._emoji(text)
         return self._lower(text) if self.lowercase else text
 
@@ -95,34 +98,40 @@ class Twitter(Component):
             found.append((f"([^\\W\\d_]|[!?.])(?=\\1{{{self.repeats}}})", ""))
         return [*found, ("  +", " "), ("\\A ", "")]
 
+    @cached_property
+    def _compiled(self) -> list[tuple[re.Pattern[str], str, str]]:
+        """(expression, replacement, sign) of each rule."""
+        found = []
+        for pattern, replacement in self.rules():
+            sign = next((sign for start, sign in SIGNS.items() if pattern.startswith(start)), "")
+            found.append((re.compile(pattern), replacement.replace("\\", "\\\\"), sign))
+        return found
+
     def _lower(self, text: str) -> str:
         if self.language in DOTTED:
             text = text.replace("I", "ı").replace("İ", "i")
         return text.lower()
 
     def _emoji(self, text: str) -> str:
-        import emoji
-
-        if self.emoji == "drop":
-            return " ".join(emoji.replace_emoji(text, "").split())
-        language = self.language if self.language in emoji.LANGUAGES else "en"
-        return emoji.demojize(text, language=language)
+        text = PICTURES.sub(lambda found: _named(found[0], self.language, self.emoji == "names"), text)
+        return " ".join(text.split()) if self.emoji == "drop" else text
 
 
 SIGNS = {"&": "&", "(?:&": "&", "(?<![A-Za-z0-9_])@": "@", "(?<![A-Za-z0-9_])#": "#", "\\A ?(?:RT": "RT ", "  +": "  "}
 """Beginning of a pattern → what a text must hold for it to match: most posts hold few of them, and looking is cheap."""
 
 
-@lru_cache(maxsize=32)
-def _compiled(rules: tuple[tuple[str, str], ...]) -> list[tuple[re.Pattern[str], str, str]]:
-    """(expression, replacement, sign) of each rule."""
-    found = []
-    for pattern, replacement in rules:
-        sign = next((sign for start, sign in SIGNS.items() if pattern.startswith(start)), "")
-        found.append((re.compile(pattern), replacement.replace("\\", "\\\\"), sign))
-    return found
+@lru_cache(maxsize=4096)
+def _named(run: str, language: str, names: bool) -> str:
+    """A run's emoji by name, or without them."""
+    import emoji
+
+    if not names:
+        return emoji.replace_emoji(run, "")
+    return emoji.demojize(run, language=language if language in emoji.LANGUAGES else "en")
 
 
+@lru_cache(maxsize=4096)  # tags come back
 def _words(tag: str) -> str:
     """``JakartaMacet2024`` → ``Jakarta Macet 2024``; a tag of one case stays one word."""
     return " ".join(part for piece in HUMPS.sub(" ", tag).split() for part in _humps(piece))
