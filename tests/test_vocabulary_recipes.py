@@ -100,6 +100,16 @@ def test_a_related_languages_vocabulary_is_matched(run: Run, tiny: Path, data: P
     assert sum(counts.values()) == json.loads((release / "config.json").read_text())["vocab_size"]
 
 
+def test_a_body_trains_under_frozen_embeddings(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
+    tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 300)
+    arguments = ["--lang", "id", "--recipe", "domain-vocab-mlm", "--base", tiny, f"--resource=corpus={tweets}"]
+    lock, _ = build(run, tmp_path, *arguments, "--set", "stages.mlm.adaptation={use: freeze, train: body}", "--set=stages.rows.epochs=0.3")
+    before, after = (load_file(tmp_path / "store" / "objects" / lock[stage]["key"] / "model.safetensors") for stage in ("rows", "mlm"))
+    still = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert "bert.embeddings.word_embeddings.weight" in still
+    assert not [name for name in still if ".layer." in name and name.endswith("weight")]
+
+
 def test_the_card_says_how_words_read_from_both_ends_load(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     corpus = head(data / "raw" / "szl.txt.gz", tmp_path / "szl.txt", 600)
     slot = "{use: bidirectional-wordpiece, vocab_size: 2500}"
