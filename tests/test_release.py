@@ -113,3 +113,10 @@ def test_starter_release_says_that_it_is_one(run: Run, tiny: Path, tmp_path: Pat
     assert "starter release" in done.stdout
     assert "--sources hub" in done.stdout
     assert "starter release, for trying things out" in (tmp_path / "run" / "release" / "README.md").read_text(encoding="utf-8")
+
+
+def test_measures_between_zero_and_one_keep_their_digits() -> None:
+    from langadapt.artifacts.scores import cell
+
+    assert cell({"value": 0.0213, "low": 0.019, "high": 0.0245}) == "0.021 [0.019, 0.025]"
+    assert cell({"value": 78.94, "low": 77.1, "high": 80.63}) == "78.9 [77.1, 80.6]"

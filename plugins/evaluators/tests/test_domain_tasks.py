@@ -142,6 +142,7 @@ def test_thresholds_isotropy_and_bm25_on_real_questions(run: Run, data: Path, e5
     values = {metric: one["value"] for (_, metric), one in even.items()}
     assert 0.5 < values["mean cosine"] < 1
     assert values["IsoScore"] < 0.5
+    assert all(one["low"] < one["value"] < one["high"] for one in even.values())  # repeated rows alone would lower IsoScore
     words = scored(run, e5, "--evaluator", "bm25", "--data", table)
     assert words["bm25", "mrr@10"]["value"] > 60
 

@@ -32,7 +32,7 @@ class Isotropy(Component):
 
     kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "isotropy"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     data: Resource
     task: str = ""
@@ -53,8 +53,9 @@ class Isotropy(Component):
             def on(rows: np.ndarray, measure: Callable[[np.ndarray], float] = measure) -> float:
                 return measure(vectors[rows])
 
-            low, high = interval(on, len(vectors), ctx.rng(f"bootstrap {task} {metric}"), self.samples)
-            found.append(Score(task, metric, measure(vectors), low, high, len(vectors), "0 to 1"))
+            value = measure(vectors)
+            low, high = interval(on, len(vectors), ctx.rng(f"bootstrap {task} {metric}"), self.samples, around=value)
+            found.append(Score(task, metric, value, low, high, len(vectors), "0 to 1"))
         return found
 
     def _read(self, ctx: Context) -> list[str]:
