@@ -496,16 +496,18 @@ def _release_facts(
 ) -> dict[str, Any]:
     """What the release card states about how the encoder came to be, as plain JSON."""
     chain = _ancestors([name for names in inputs.values() for name in names], planned)
-    resources: dict[str, dict[str, str]] = {}
+    resources: dict[str, dict[str, Any]] = {}
     for name in chain:
         for resource in planned[name].resources():
             pinned: Pinned = resource.pinned
             # A path is where this machine keeps a file, not what it is: the card names the file alone.
-            label = ", ".join("/".join(p.parts[-2:]) for p in pinned.paths) or pinned.label
+            files = ["/".join(path.parts[-2:]) for path in pinned.paths]
+            label = ", ".join(files) or pinned.label
             resources[f"{resource.name}: {label}"] = {
                 "name": resource.name,
                 "from": label,
                 "place": pinned.place,
+                "files": files,
                 "licence": resource.licence,
                 "origin": resource.origin,
                 "note": resource.note,

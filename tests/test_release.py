@@ -52,6 +52,14 @@ def test_sentence_transformers_gives_the_same_vectors_without_langadapt(built: t
     assert np.abs(ours - np.load(vectors)).max() < 1e-5
 
 
+def test_the_full_build_takes_the_files_that_were_given(built: tuple[Path, Any]) -> None:
+    from langadapt.artifacts.release import full_build
+
+    facts = json.loads((built[0] / "provenance.json").read_text())
+    files = "--resource nli=pairs/nli.tsv --resource sts=pairs/sts.tsv --resource sts-test=pairs/sts.tsv"
+    assert full_build(facts) == f"langadapt build --lang mr --recipe sbert-nli-sts --sources hub {files}"
+
+
 def test_the_tokenizer_carries_the_normalizer(built: tuple[Path, Any]) -> None:
     release, _ = built
     encoder = Encoder.load(release, device="cpu")

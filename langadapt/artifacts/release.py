@@ -201,12 +201,19 @@ def _starter_note(facts: dict[str, Any]) -> str:
 
 
 def full_build(facts: dict[str, Any]) -> str:
-    """The command that builds the same from full sources; resources that the Hub does not have are the user's to give."""
+    """The command that builds the same from full sources; what the Hub does not have is the user's to give, as are the files they gave."""
     recipes = " ".join(f"--recipe {name}" for name in facts["recipes"])
-    missing = [resource["name"] for resource in facts["resources"] if resource["place"] == "starter" and not resource["hub"]]
-    own = "".join(f" --resource {name}=YOUR_{name.upper().replace('-', '_')}.tsv" for name in missing)
+    own = ""
+    for resource in facts["resources"]:
+        name = resource["name"]
+        if resource["place"] == "path" and name != "encoder":
+            own += "".join(f" --resource {name}={file}" for file in resource["files"])
+        elif resource["place"] == "starter" and not resource["hub"]:
+            own += f" --resource {name}=YOUR_{name.upper().replace('-', '_')}.tsv"
+    engines = dict.fromkeys(stage["slots"]["translator"]["use"] for stage in facts["stages"] if stage["slots"].get("translator"))
+    translator = f" --translator {next(iter(engines))}" if len(engines) == 1 else ""
     domain = f" --domain {facts['domain']}" if facts["domain"] else ""
-    return f"langadapt build --lang {facts['language']['code']}{domain} {recipes} --sources hub{own}"
+    return f"langadapt build --lang {facts['language']['code']}{domain} {recipes} --sources hub{own}{translator}"
 
 
 def _intended(facts: dict[str, Any]) -> str:

@@ -211,6 +211,9 @@ def test_a_build_translates_what_the_language_lacks(apertium: None, run: Run, ti
     assert "<svg" in page
     key = json.loads(done.stdout)["keys"]["nli"]
     from langadapt.artifacts import dataset
+    from langadapt.artifacts.release import full_build
+
+    assert full_build(json.loads((tmp_path / "out" / "release" / "provenance.json").read_text())).endswith(" --translator apertium")
 
     table = dataset.load(tmp_path / "store" / "objects" / key)
     row = table.rows[0]
