@@ -74,6 +74,8 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.pass_context
 def app(ctx: click.Context, debug: bool, plugins: tuple[str, ...]) -> None:
     """Adapt text encoders to low-resource languages and domains."""
+    if plugins:  # a module that lies in the current folder, as with python -m
+        sys.path.append(os.getcwd())
     ctx.obj = {"debug": debug, "plugins": plugins}
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.fertility import Fertility
-from langadapt_evaluators.sts import Sts, pearson, spearman
+from langadapt_evaluators.sts import Sts, _labels, pearson, spearman
 
 from langadapt.artifacts.fetch import Pinned
 from langadapt.errors import DataError
@@ -149,3 +149,9 @@ def test_fertility_reads_pair_files_and_refuses_nothing(encoder: Encoder, tmp_pa
     assert Fertility(data=resource(path, form="nli")).evaluate(encoder, Context())[0].n == 5
     with pytest.raises(DataError, match="no text"):
         Fertility(data=resource(empty, form="text")).evaluate(encoder, Context())
+
+
+def test_files_are_told_apart_by_as_little_as_it_takes() -> None:
+    assert _labels([Path("a/stsb/mr/dev.tsv.gz"), Path("a/mahasts-mr/dev.tsv.gz")]) == ["mr/dev", "mahasts-mr/dev"]
+    assert _labels([Path("a/gl-dev.tsv"), Path("b/es/dev.tsv.gz")]) == ["gl-dev", "dev"]
+    assert _labels([Path("x.tsv")]) == ["x"]

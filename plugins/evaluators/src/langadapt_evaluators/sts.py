@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -30,6 +31,7 @@ class Sts(Component):
 
     kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "sts"
+    version: ClassVar[str] = "2"
 
     data: Resource
     task: str = ""
@@ -39,11 +41,9 @@ class Sts(Component):
     def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
         paths = fetch(self.data, ctx)
         found: list[Score] = []
-        for path in paths:
-            task = self.task or self.data.name
-            if len(paths) > 1:
-                task = f"{task} {_label(path)}"
-            found += self._file(path, task, encoder, ctx)
+        task = self.task or self.data.name
+        for path, label in zip(paths, _labels(paths), strict=True):
+            found += self._file(path, f"{task} {label}" if len(paths) > 1 else task, encoder, ctx)
         return found
 
     def _file(self, path: Path, task: str, encoder: Encoder, ctx: Context) -> list[Score]:
@@ -67,10 +67,13 @@ class Sts(Component):
         ]
 
 
-def _label(path: Path) -> str:
-    """``stsb/mr/dev.tsv.gz`` → ``stsb/mr/dev``: file names repeat between data sets."""
-    stem = path.name.split(".")[0]
-    return "/".join([*path.parts[-3:-1], stem]) if len(path.parts) > 3 else stem
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """``stsb/mr/dev.tsv.gz`` → ``mr/dev`` beside ``mahasts/dev.tsv``: as many last parts as tell the files apart."""
+    for parts in range(1, 5):
+        found = ["/".join([*path.parts[-parts:-1], path.name.split(".")[0]]) for path in paths]
+        if len(set(found)) == len(found):
+            break
+    return found
 
 
 def _cosines(encoder: Encoder, left: list[str], right: list[str], ctx: Context) -> np.ndarray:
