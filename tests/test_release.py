@@ -52,12 +52,13 @@ def test_sentence_transformers_gives_the_same_vectors_without_langadapt(built: t
     assert np.abs(ours - np.load(vectors)).max() < 1e-5
 
 
-def test_the_full_build_takes_the_files_that_were_given(built: tuple[Path, Any]) -> None:
+def test_the_full_build_takes_what_was_given(built: tuple[Path, Any], tiny: Path) -> None:
     from langadapt.artifacts.release import full_build
 
     facts = json.loads((built[0] / "provenance.json").read_text())
     files = "--resource nli=pairs/nli.tsv --resource sts=pairs/sts.tsv --resource sts-test=pairs/sts.tsv"
-    assert full_build(facts) == f"langadapt build --lang mr --recipe sbert-nli-sts --sources hub {files}"
+    base = f"--base {tiny.parent.name}/{tiny.name}"
+    assert full_build(facts) == f"langadapt build --lang mr --recipe sbert-nli-sts --sources hub {base} {files}"
 
 
 def test_the_tokenizer_carries_the_normalizer(built: tuple[Path, Any]) -> None:
@@ -126,5 +127,5 @@ def test_starter_release_says_that_it_is_one(run: Run, tiny: Path, tmp_path: Pat
 def test_measures_between_zero_and_one_keep_their_digits() -> None:
     from langadapt.artifacts.scores import cell
 
-    assert cell({"value": 0.0213, "low": 0.019, "high": 0.0245}) == "0.021 [0.019, 0.025]"
-    assert cell({"value": 78.94, "low": 77.1, "high": 80.63}) == "78.9 [77.1, 80.6]"
+    assert cell({"value": 0.0213, "low": 0.019, "high": 0.0247, "unit": "0 to 1"}) == "0.021 [0.019, 0.025]"
+    assert cell({"value": 0.04, "low": 0.0, "high": 0.1, "unit": "×100"}) == "0.0 [0.0, 0.1]"

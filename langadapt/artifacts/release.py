@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,18 +203,20 @@ def _starter_note(facts: dict[str, Any]) -> str:
 
 def full_build(facts: dict[str, Any]) -> str:
     """The command that builds the same from full sources; what the Hub does not have is the user's to give, as are the files they gave."""
-    recipes = " ".join(f"--recipe {name}" for name in facts["recipes"])
-    own = ""
+    given = facts["given"]
+    words = ["langadapt", "build", "--lang", facts["language"]["code"]]
+    words += ["--domain", facts["domain"]] if facts["domain"] else []
+    words += [word for name in facts["recipes"] for word in ("--recipe", name)]
+    words += ["--sources", "hub"]
+    words += ["--base", given["base"]] if given["base"] else []
+    words += [word for item in given["resources"] for word in ("--resource", item)]
     for resource in facts["resources"]:
-        name = resource["name"]
-        if resource["place"] == "path" and name != "encoder":
-            own += "".join(f" --resource {name}={file}" for file in resource["files"])
-        elif resource["place"] == "starter" and not resource["hub"]:
-            own += f" --resource {name}=YOUR_{name.upper().replace('-', '_')}.tsv"
-    engines = dict.fromkeys(stage["slots"]["translator"]["use"] for stage in facts["stages"] if stage["slots"].get("translator"))
-    translator = f" --translator {next(iter(engines))}" if len(engines) == 1 else ""
-    domain = f" --domain {facts['domain']}" if facts["domain"] else ""
-    return f"langadapt build --lang {facts['language']['code']}{domain} {recipes} --sources hub{own}{translator}"
+        if resource["place"] == "starter" and not resource["hub"]:
+            words += ["--resource", f"{resource['name']}=YOUR_{resource['name'].upper().replace('-', '_')}.tsv"]
+    if given["translator"]:
+        slot = given["translator"]
+        words += ["--translator", slot if isinstance(slot, str) else json.dumps(slot, ensure_ascii=False)]
+    return shlex.join(words)
 
 
 def _intended(facts: dict[str, Any]) -> str:
@@ -249,7 +252,7 @@ def _scores(scores: score_tables.Scores) -> str:
     if not scores:
         return ""
     table = "\n".join(score_tables.markdown(scores))
-    note = "Values ×100 with 95 % bootstrap intervals; the steps of the build side by side."
+    note = "Values ×100, where three decimals do not show a measure from 0 to 1, with 95 % bootstrap intervals; the steps side by side."
     return f"## Scores\n\n{note}\n\n{table}\n\n![scores](scores.svg)\n"
 
 

@@ -28,7 +28,7 @@ def cell(score: dict[str, Any]) -> str:
     """``78.9 [77.1, 80.6]``: value and 95 % interval."""
     if score["low"] is None:
         return f"{score['value']:.3g}" if abs(score["value"]) < 10 else f"{score['value']:.1f}"
-    places = 1 if max(abs(score["value"]), abs(score["low"]), abs(score["high"])) > 1 else 3  # isotropy is not ×100
+    places = 3 if score.get("unit") == "0 to 1" else 1
     return f"{score['value']:.{places}f} [{score['low']:.{places}f}, {score['high']:.{places}f}]"
 
 

@@ -32,3 +32,8 @@ def test_real_specifications(data: Path) -> None:
     first = {short: counts.most_common(1)[0][0].casefold() for short, counts in found.items()}
     assert first["MAC"] == "medium access control"
     assert first["NDS"] == "network domain security"
+
+
+def test_a_padded_line_takes_no_time() -> None:
+    assert not acronyms(["ABCDEFGHI" + " " * 100_000 + "x"])
+    assert list(acronyms(["PDN      Packet Data Network"])) == ["PDN"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -162,4 +163,20 @@ def test_emoji_are_named_as_the_library_names_whole_texts(data: Path) -> None:
     with gzip.open(data / "raw" / "en-tweets.txt.gz", "rt", encoding="utf-8") as handle:
         texts = [plain.normalize(line) for _, line in zip(range(3000), handle, strict=False)]
     texts.append("soal▪︎mini 1️⃣ 👩🏽‍🚀 ™ 東京 🏴󠁧󠁢󠁥󠁮󠁧󠁿")
-    assert [named.normalize(text) for text in texts] == [emoji.demojize(text) for text in texts]
+    assert [named.normalize(text) for text in texts] == [plain.normalize(emoji.demojize(text)) for text in texts]
+
+
+@pytest.mark.parametrize("pictures", ["keep", "names", "drop"])
+@pytest.mark.parametrize("hashtags", ["keep", "split", "bare"])
+@pytest.mark.parametrize(("lowercase", "repeats"), [(False, None), (True, 2)])
+def test_twice_is_once(pictures: Any, hashtags: Any, lowercase: bool, repeats: int | None, data: Path) -> None:
+    normalizer = Twitter(emoji=pictures, hashtags=hashtags, lowercase=lowercase, repeats=repeats)
+    with gzip.open(data / "raw" / "en-tweets.txt.gz", "rt", encoding="utf-8") as handle:
+        texts = [line.rstrip("\n") for _, line in zip(range(500), handle, strict=False)]
+    dice = random.Random(0)
+    texts += ["".join(dice.choices("aA@@## RT😂\ufe0f\u200d♀_1İIßMmm.!?&amp;http://x :", k=dice.randint(1, 30))) for _ in range(2000)]
+    texts += ["😂 RT @bob: hi", "@😂user", "##tag", "Mmm...", "@İ", "Last night \ufe0f @ Omnia", "\ufe0f @ x"]
+    once = [normalizer.normalize(text) for text in texts]
+    assert [normalizer.normalize(text) for text in once] == once
+    if rules := normalizer.fast():
+        assert [rules.normalize_str(text) for text in texts] == once

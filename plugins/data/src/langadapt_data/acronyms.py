@@ -9,14 +9,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 SHORT = re.compile(r"\(([A-Za-z][A-Za-z0-9/&-]{1,9})\)")
-LISTED = re.compile(r"^([A-Z][A-Za-z0-9/&-]{1,9})\s*(?:\t|\s{2,}|:\s)\s*([A-Z][\w ,/'()-]{4,80})$")
+LISTED = re.compile(r"^([A-Z][A-Za-z0-9/&-]{1,9})(?:\t|  | ?: )([A-Z][\w ,/'()-]{4,80})$")
+GAP = re.compile(r"\s{2,}|\t")
 
 
 def acronyms(texts: Iterable[str]) -> dict[str, Counter[str]]:
     """Acronym → expansions with their counts."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for text in texts:
-        listed = LISTED.match(text)
+        listed = LISTED.match(GAP.sub("  ", text[:200].strip()))
         if listed and listed[1].upper() == listed[1] and fits(listed[1], listed[2]):
             found[listed[1]][listed[2].strip()] += 1
         for match in SHORT.finditer(text):

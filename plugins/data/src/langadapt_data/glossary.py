@@ -16,8 +16,16 @@ from langadapt_data.acronyms import acronyms
 from langadapt_data.corpora import ResourceText
 
 # \w would not hold the vowel signs of Indic scripts, so a term is told by what it does not hold.
-DEFINED = re.compile(r"^([^\W\d_][^:.,;!?|=\"{}<>\[\]]{2,59}?)(?:: | is defined as | refers to )(\S.{19,600})$")
-LABELS = re.compile(r"(table|figure|step|note|example|option|case|annex|clause|the following|input|output)\b", re.IGNORECASE)
+DEFINED = re.compile(r"^([^\W\d_][^:.,;!?|=\"{}<>\[\]।॥。，、；！？؟،؛：]{1,59}?)(?:: |： ?| is defined as | refers to )(\S.{19,600})$")
+LABELS = re.compile(
+    r"(tables?|figures?|steps?|notes?|examples?|options?|cases?|annex|clauses?|inputs?|outputs?|the following|this|that|these|it|he|she|we)"
+    r"\b",
+    re.IGNORECASE,
+)
+VISARGA = re.compile("(?:[तशय]|पुन|नम|दु|नि)$")
+"""Ends a word whose colon is likely a visarga: स्वत: is typed for स्वतः."""
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u4e00-\u9fff]{13}")
+"""More of a script without spaces than a term has."""
 ARTICLE = re.compile(r"^(?:An?|The) ")
 WORDS = 6
 
@@ -69,7 +77,10 @@ def definitions(texts: Iterable[str]) -> dict[str, Counter[str]]:
 
 
 def _is_term(text: str) -> bool:
-    return len(text.split()) <= WORDS and not LABELS.match(text) and text.count("(") == text.count(")")
+    """Few words that are no label; a run without spaces (Chinese, Thai) is a term only if it is short."""
+    if any(pattern.search(text) for pattern in (VISARGA, UNSPACED)) or LABELS.match(text):
+        return False
+    return len(text.split()) <= WORDS and text.count("(") == text.count(")")
 
 
 def _clear(found: dict[str, Counter[str]], least: int) -> Iterator[tuple[str, str]]:

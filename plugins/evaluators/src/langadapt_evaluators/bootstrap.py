@@ -17,7 +17,8 @@ def interval(
     Args:
         statistic: takes row indices (n,) and returns the statistic on them.
         around: the statistic on all items, where repeated rows bias it, as they do the spread of a covariance: the bootstrap's
-            estimate of that bias (Efron & Tibshirani 1993, ch. 10) is taken off both ends.
+            estimate of that bias (Efron & Tibshirani 1993, ch. 10) is taken off both ends.  What bias the statistic has at n items
+            stays: the interval holds for samples of that size.
     """
     values = np.array([statistic(rng.integers(n, size=n)) for _ in range(samples)])
     if around is not None:

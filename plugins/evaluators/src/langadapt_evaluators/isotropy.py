@@ -28,6 +28,8 @@ class Isotropy(Component):
     - ``partition``: least over greatest value of Σ exp(c·v) over the eigenvectors c (Mu & Viswanath 2018, arXiv:1702.01417): 1 is
       isotropic;
     - ``IsoScore`` (Rudman et al. 2022, arXiv:2108.07344): 1 is isotropic, near 0 a single direction.
+
+    Few texts make any space look less isotropic than it is: compare measures, and their intervals, at an equal number of texts only.
     """
 
     kind: ClassVar[str] = "evaluator"
@@ -55,6 +57,7 @@ class Isotropy(Component):
 
             value = measure(vectors)
             low, high = interval(on, len(vectors), ctx.rng(f"bootstrap {task} {metric}"), self.samples, around=value)
+            low, high = max(low, -1.0 if measure is mean_cosine else 0.0), min(high, 1.0)
             found.append(Score(task, metric, value, low, high, len(vectors), "0 to 1"))
         return found
 

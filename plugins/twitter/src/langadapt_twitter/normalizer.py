@@ -23,12 +23,12 @@ ENTITIES = (
 
 CONTROL = "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufeff]"
 LINKS = "(?:https?://|www\\.)[^ ]+"
-USERS = "(?<![A-Za-z0-9_])@[A-Za-z0-9_]+"
+USERS = "(?<![A-Za-z0-9_])@[A-Za-z0-9_][A-Za-z0-9_\u0300-\u036f]*"
 PICTURES = re.compile(
     "(?:[\u00a9\u00ae\u203c-\u3299\ufe0e\ufe0f\U0001f000-\U0001faff]|[0-9#*]\ufe0f?\u20e3)[\u00a9\u00ae\u200d\u203c-\u3299\ufe0e\ufe0f\U0001f000-\U0001faff\U000e0020-\U000e007f]*"
 )
 """A run of what may be emoji, joined or marked: the library emoji reads character by character, and need not see the rest."""
-HASHTAG = re.compile(r"(?<!\w)#(\w+)")
+HASHTAG = re.compile(r"(?<![\w@])#+(_*[^\W_]\w*)")
 HUMPS = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|_+")
 DOTTED = ("tr", "az")
 """Languages whose capital I is a small ı."""
@@ -47,7 +47,7 @@ class Twitter(Component):
     version: ClassVar[str] = "3"
 
     lowercase: bool = False
-    """Lower-case everything, the masks too, as IndoBERTweet does."""
+    """Lower-case everything, the masks too, as IndoBERTweet does; first of all, so that rules see one case."""
     language: str = ""
     """BCP 47 code: the language of emoji's names, and Turkish and Azerbaijani casing of i."""
     users: Literal["mask", "keep", "drop"] = "mask"
@@ -58,21 +58,23 @@ class Twitter(Component):
     """``names`` writes 😂 as ``:face_with_tears_of_joy:``, in `language` where the library emoji has it."""
     hashtags: Literal["keep", "split", "bare"] = "keep"
     """``split`` takes #JakartaMacet2024 apart into its words, ``bare`` drops the mark alone."""
-    repeats: Annotated[int, Field(ge=1, le=9)] | None = None
-    """Times that a letter or mark may follow itself: 2 makes "baguuuus" "baguus"; None keeps all."""
+    repeats: Annotated[int, Field(ge=2, le=9)] | None = None
+    """Times that a letter or mark may stand in a row: 2 makes "baguuuus" "baguus"; None keeps all."""
 
     def normalize(self, text: str) -> str:
         """Pure and idempotent."""
         if not unicodedata.is_normalized("NFC", text):
             text = unicodedata.normalize("NFC", text)
+        if self.emoji != "keep" and not text.isascii():
+            text = PICTURES.sub(lambda found: _named(found[0], self.language, self.emoji == "names"), text)
+        if self.lowercase:
+            text = self._lower(text)
         for pattern, replacement, sign in self._compiled:
             if sign in text:
                 text = pattern.sub(replacement, text)
         if self.hashtags == "split" and "#" in text:
-            text = HASHTAG.sub(lambda found: _words(found[1]), text)
-        if self.emoji != "keep" and not text.isascii():
-            text = self._emoji(text)
-        return self._lower(text) if self.lowercase else text
+            text = " ".join(HASHTAG.sub(lambda found: _words(found[1]), text).split())
+        return text
 
     def fast(self) -> Any | None:
         """The same rules for ``tokenizers``; None where an option cannot be written so."""
@@ -80,20 +82,22 @@ class Twitter(Component):
             return None
         from tokenizers import Regex, normalizers
 
-        steps = [normalizers.NFC(), *(normalizers.Replace(Regex(pattern), replacement) for pattern, replacement in self.rules())]
-        return normalizers.Sequence([*steps, *([normalizers.Lowercase()] if self.lowercase else [])])
+        lower = [normalizers.Lowercase()] if self.lowercase else []
+        rules = [normalizers.Replace(Regex(pattern), replacement) for pattern, replacement in self.rules()]
+        return normalizers.Sequence([normalizers.NFC(), *lower, *rules])
 
     def rules(self) -> list[tuple[str, str]]:
         """(regular expression, plain replacement) in order; only syntax that Python and Oniguruma read alike."""
+        user, link, mark = (name.lower() if self.lowercase else name for name in (self.user, self.link, "RT"))
         found = [*ENTITIES, (CONTROL, ""), ("[ \t\r\n\u00a0\u2028\u2029]+", " ")]
         if self.links != "keep":
-            found.append((LINKS, self.link if self.links == "mask" else ""))
+            found.append((LINKS, link if self.links == "mask" else ""))
         if self.users != "keep":
-            found.append((USERS, self.user if self.users == "mask" else ""))
-        who = re.escape(self.user) if self.users == "mask" else ("" if self.users == "drop" else "@[A-Za-z0-9_]+")
-        found.append((f"\\A ?(?:RT {who}:? ?)+", ""))
+            found.append((USERS, user if self.users == "mask" else ""))
+        who = re.escape(user) if self.users == "mask" else ("" if self.users == "drop" else "@[A-Za-z0-9_]+")
+        found.append((f"\\A ?(?:{mark} {who}:? ?)+", ""))
         if self.hashtags == "bare":
-            found.append(("(?<![A-Za-z0-9_])#(?=[^ #])", ""))
+            found.append(("(?<![A-Za-z0-9_@])#+(?=[^ #])", ""))
         if self.repeats:
             found.append((f"([^\\W\\d_]|[!?.])(?=\\1{{{self.repeats}}})", ""))
         return [*found, ("  +", " "), ("\\A ", "")]
@@ -112,12 +116,16 @@ class Twitter(Component):
             text = text.replace("I", "ı").replace("İ", "i")
         return text.lower()
 
-    def _emoji(self, text: str) -> str:
-        text = PICTURES.sub(lambda found: _named(found[0], self.language, self.emoji == "names"), text)
-        return " ".join(text.split()) if self.emoji == "drop" else text
 
-
-SIGNS = {"&": "&", "(?:&": "&", "(?<![A-Za-z0-9_])@": "@", "(?<![A-Za-z0-9_])#": "#", "\\A ?(?:RT": "RT ", "  +": "  "}
+SIGNS = {
+    "&": "&",
+    "(?:&": "&",
+    "(?<![A-Za-z0-9_])@": "@",
+    "(?<![A-Za-z0-9_@])#": "#",
+    "\\A ?(?:RT": "RT ",
+    "\\A ?(?:rt": "rt ",
+    "  +": "  ",
+}
 """Beginning of a pattern → what a text must hold for it to match: most posts hold few of them, and looking is cheap."""
 
 
