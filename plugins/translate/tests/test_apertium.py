@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from langadapt_translate import apertium as module
-from langadapt_translate.apertium import Apertium, mode_of, pivots
+from langadapt_translate.apertium import Apertium, _unmarked, mode_of, pivots
 
 from langadapt.errors import DataError
 from langadapt.registry.component import Context
@@ -120,3 +120,27 @@ def test_one_sentence_that_upsets_the_count_is_left_empty(stand_in: Any, here: C
     texts[7] = "poison"
     found = said(Apertium(), texts, here)
     assert [one.text for one in found] == [text if text != "poison" else "" for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("source", "said", "text", "unknown"),
+    [
+        ("She punches through the wall", "Pega a través do #muro", "Pega a través do muro", 1),
+        ("like that", "gustarlles # aquilo e *xyz", "gustarlles aquilo e xyz", 2),
+        ("a star", "unha @star", "unha star", 1),
+        ("Room #5, mail me@x.org", "Cuarto #5, correo me@x.org", "Cuarto #5, correo me@x.org", 0),
+        ("It sits on the ground.", "Sentando no moeu/móeu , si", "Sentando no moeu , si", 0),
+        ("A and/or B at 5/6", "Un e/ou B en 5/6", "Un e/ou B en 5/6", 0),
+    ],
+)
+def test_marks_are_counted_and_go(source: str, said: str, text: str, unknown: int) -> None:
+    assert _unmarked(source, said) == (text, unknown)
+
+
+def test_no_mark_is_left_in_real_sentences(apertium: None, here: Context, data: Path) -> None:
+    with gzip.open(data / "nli-en" / "dev.tsv.gz", "rt", encoding="utf-8") as handle:
+        rows = [line.split("\t")[0] for _, line in zip(range(400), handle, strict=False)]
+    plain = [text for text in dict.fromkeys(rows[1:]) if not set("#@*/") & set(text)]
+    found = said(Apertium(via=["es"]), plain, here)
+    assert not [one.text for one in found if set("#@*") & set(one.text)]
+    assert sum((one.unknown or 0) > 0 for one in found) > 5

@@ -35,13 +35,18 @@ PACKAGES = (
 STAR = "\uff0a"
 """Stands for a text's own asterisk while Apertium marks unknown words with one."""
 UNKNOWN = re.compile(r"\*(?=\w)")
+MARKS = {"#": re.compile(r"# ?"), "@": re.compile("@")}
+"""What Apertium writes before a lemma that it cannot inflect (#) or finds in no bilingual dictionary (@)."""
+EITHER = re.compile(r"(?<!\S)([^\W\d_]+)/[^\W\d_]+(?!\S)")
+"""Two forms between which it does not decide: moeu/móeu."""
 
 
 class Apertium(Component):
     """Rule-based translation with Apertium (Forcada et al. 2011), from the packages of the system.
 
     Sentences are sent a block at a time, each a paragraph of its own, so that none sees its neighbours and a sentence is translated
-    alike whatever stands beside it.  Words that Apertium does not know are passed through and counted.  `via` names languages
+    alike whatever stands beside it.  Words that Apertium does not know, or knows and cannot inflect, are passed through and counted; of
+    two forms that it offers the first is taken.  A text's own ``*``, ``#``, ``@`` and ``/`` stay.  `via` names languages
     between source and target (``via: [es]`` for en → es → gl).
 
     Its dictionaries are GPL; that covers the program and its data, not the text it translates.
@@ -49,7 +54,7 @@ class Apertium(Component):
 
     kind: ClassVar[str] = "translator"
     name: ClassVar[str] = "apertium"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     via: list[str] = []
     """Languages between source and target, in order."""
@@ -132,7 +137,7 @@ class Apertium(Component):
             )
         found = []
         for line in lines:
-            text, unknown = UNKNOWN.subn("", said.get(line, ""))
+            text, unknown = _unmarked(line, said.get(line, ""))
             found.append(Translation(text.replace(STAR, "*"), None, unknown))
         return found
 
@@ -151,6 +156,16 @@ class Apertium(Component):
             return {lines[0]: ""}
         middle = len(lines) // 2
         return {**self._answers(lines[:middle], mode), **self._answers(lines[middle:], mode)}
+
+
+def _unmarked(source: str, text: str) -> tuple[str, int]:
+    """A translation without Apertium's marks, and how many words they stood at."""
+    text, unknown = UNKNOWN.subn("", text)
+    for mark, pattern in MARKS.items():
+        if mark not in source:
+            text, count = pattern.subn("", text)
+            unknown += count
+    return text if "/" in source else EITHER.sub(r"\1", text), unknown
 
 
 def _run(command: list[str], text: str, patience: float, mode: str) -> str:
