@@ -130,10 +130,10 @@ def test_distilled_rows_bring_the_old_states_back(tiny: Path, registry: Any, twe
     extended = registry.build("tokenizer", {"use": "extend", "budget": 150}).train(train, loaded.tokenizer, Context())
     old, new = vocab_of(loaded.tokenizer, loaded.model), vocab_of(extended)
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
-    found = Distil(steps=40).mixture(old, new, train, Context())
+    found = Distil(steps=40, batch_size=16).mixture(old, new, train, Context())
     assert all(torch.equal(value, before[name]) for name, value in loaded.model.state_dict().items()), "the encoder itself was trained"
     assert all(parameter.requires_grad for parameter in loaded.model.parameters())
-    once, again = (Distil(steps=5).mixture(old, new, train, Context()) for _ in range(2))
+    once, again = (Distil(steps=5, batch_size=16).mixture(old, new, train, Context()) for _ in range(2))
     assert all(np.array_equal(row, again.rows[i]) for i, row in once.rows.items())
     assert found.provenance.count("distilled") == len(found.rows) > 100
     distance = {}
