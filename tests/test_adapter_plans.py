@@ -70,6 +70,7 @@ def refused(registry: Registry, catalog: Catalog, tmp_path: Path) -> Iterator[Ca
 # the plan --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.adapters
 @pytest.mark.parametrize("adaptation", ["bottleneck", "prefix", "semi-siamese"])
 @pytest.mark.parametrize("exporter", ["sentence-transformers", "transformers"])
 def test_what_cannot_be_merged_is_no_plain_model(
@@ -79,6 +80,7 @@ def test_what_cannot_be_merged_is_no_plain_model(
     refused(request, 7, "needs the whole weights of 'adapter'", f"'{adaptation}' cannot be merged into its base", "exporters: [adapter]")
 
 
+@pytest.mark.adapters
 @pytest.mark.parametrize(
     "stage",
     [
@@ -104,6 +106,7 @@ def test_what_can_be_merged_goes_everywhere(
     assert [stage.name for stage in plan.stages if stage.light()] == ["adapter"]
 
 
+@pytest.mark.adapters
 def test_an_adapter_is_trained_on_with_the_same_adaptation(
     request_for: Callable[..., Request], refused: Callable[..., None], registry: Registry, catalog: Catalog
 ) -> None:
@@ -128,6 +131,7 @@ def test_an_adapter_alone_is_released_alone(request_for: Callable[..., Request],
     refused(request, 7, "the exporter 'adapter' writes an adapter alone, and 'sentence-transformers' whole weights")
 
 
+@pytest.mark.adapters
 @pytest.mark.parametrize(
     ("adaptation", "parts"),
     [
@@ -149,6 +153,7 @@ def test_options_that_are_none(
     refused(request_for(train(adaptation), export("adapter", "adapter")), 6, *parts, kind=RegistryError)
 
 
+@pytest.mark.adapters
 def test_the_command_refuses_before_anything_is_written(run: Run, tiny: Path, request_for: Callable[..., Request], tmp_path: Path) -> None:
     """And without its plugin a recipe names what is missing."""
     request = request_for(train("bottleneck"), export("adapter", "sentence-transformers"))
@@ -217,6 +222,7 @@ def stopped(request: Request, folder: Path, *parts: str) -> None:
     assert not (folder / "out" / "release").exists()
 
 
+@pytest.mark.adapters
 def test_an_architecture_without_known_layers(request_for: Callable[..., Request], unknown: Path, tmp_path: Path) -> None:
     """The message says which names there are, and naming some of them is enough."""
     stages: Any = lambda adaptation: (train(adaptation), export("adapter", "adapter"))  # noqa: E731
@@ -254,6 +260,7 @@ def test_two_roles_are_not_trained_with_gradient_checkpointing(request_for: Call
     stopped(request, tmp_path, "'semi-siamese' cannot be trained with gradient_checkpointing", "Switch gradient_checkpointing off")
 
 
+@pytest.mark.adapters
 def test_members_that_are_not_there(request_for: Callable[..., Request], tmp_path: Path) -> None:
     stages = (train(f"{{use: stack, over: [{tmp_path / 'absent'}]}}"), export("adapter", "adapter"))
     stopped(request_for(*stages), tmp_path, f"{tmp_path / 'absent'}: ", "is no adapter folder")
@@ -262,6 +269,7 @@ def test_members_that_are_not_there(request_for: Callable[..., Request], tmp_pat
 # the command -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.adapters
 def test_the_command_says_what_stopped_a_stage(
     request_for: Callable[..., Request],
     unknown: Path,

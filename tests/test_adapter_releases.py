@@ -97,6 +97,7 @@ FORMS = {
 }
 
 
+@pytest.mark.adapters
 @pytest.mark.parametrize("form", FORMS)
 def test_what_a_card_says_works(form: str, make: Make, members: list[str], tiny: Path) -> None:
     """The served vectors, the library's and the training's own are the same."""
@@ -119,6 +120,7 @@ def test_what_a_card_says_works(form: str, make: Make, members: list[str], tiny:
         assert np.abs(served - trained.encode(TEXTS)).max() <= 1e-5
 
 
+@pytest.mark.adapters
 def test_architectures_that_are_scored_in_their_library(make: Make, tiny: Path, tmp_path: Path) -> None:
     """ALBERT shares one layer, and a bottleneck there is not served: the scores come from the library, and the card says so."""
     from tokenizers import Tokenizer
@@ -147,6 +149,7 @@ def test_architectures_that_are_scored_in_their_library(make: Make, tiny: Path, 
             assert np.abs(left[0]["vectors"] - encoder.encode(TEXTS)).max() <= 1e-5
 
 
+@pytest.mark.adapters
 @pytest.mark.parametrize("use", ["stack", "fuse", "average"])
 def test_members_of_another_base_are_refused(use: str, make: Make, members: list[str], tiny: Path, tmp_path: Path) -> None:
     """Of the same sizes: only the digest tells."""
@@ -171,6 +174,7 @@ def changed(release: Path, folder: Path, **settings: Any) -> Path:
     return folder
 
 
+@pytest.mark.adapters
 def test_an_adapter_cuts_texts_at_its_own_length(members: list[str], tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Trained and scored at 24 tokens, it is served so on a base of 64."""
     long = "What is bread made of and who eats it where and when and why? " * 8
@@ -187,6 +191,7 @@ def test_an_adapter_cuts_texts_at_its_own_length(members: list[str], tiny: Path,
     assert np.isfinite(short).all()
 
 
+@pytest.mark.adapters
 def test_a_stack_reads_texts_as_its_members_do(members: list[str], tiny: Path, tmp_path: Path) -> None:
     encoder = Encoder.load(tiny, device="cpu")
     for name, prompt in (("a", "query: "), ("b", "query: "), ("c", "passage: ")):
@@ -201,6 +206,7 @@ def test_a_stack_reads_texts_as_its_members_do(members: list[str], tiny: Path, t
     assert np.abs(encoder.encode(TEXTS, adapter="ab") - plain.encode([f"query: {t}" for t in TEXTS], adapter="ab")).max() <= 1e-5
 
 
+@pytest.mark.adapters
 def test_what_stands_beside_an_adapter_is_checked_before_it_is_added(members: list[str], tiny: Path, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -237,6 +243,7 @@ def test_what_stands_beside_an_adapter_is_checked_before_it_is_added(members: li
     assert encoder.route(TEXTS) == ["good"] * 3
 
 
+@pytest.mark.adapters
 def test_names_of_adapters_are_names(members: list[str], tiny: Path) -> None:
     from langadapt.errors import DataError
 
@@ -247,6 +254,7 @@ def test_names_of_adapters_are_names(members: list[str], tiny: Path) -> None:
             encoder.encode(["a"], adapter=wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.adapters
 def test_peft_finds_a_base_that_is_on_the_hub(make: Make, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The release names id and commit; peft loads the base by them, here from a cache that has it."""
     from huggingface_hub import constants

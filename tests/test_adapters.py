@@ -128,6 +128,7 @@ def pooled(model: Any, folder: Path, texts: Iterable[str], length: int = 64) -> 
 # serving ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.adapters
 def test_a_mixed_batch_equals_each_adapter_alone(tiny: Path, built: dict[str, Outcome], texts: list[str]) -> None:
     names = [None, "clinical", "telecom", "lora"]
     everyone = serving(tiny, built, "clinical", "telecom", "lora")
@@ -142,6 +143,7 @@ def test_a_mixed_batch_equals_each_adapter_alone(tiny: Path, built: dict[str, Ou
         close(everyone.encode(texts, adapter=chosen, batch_tokens=64), mixed)
 
 
+@pytest.mark.adapters
 def test_the_library_that_wrote_a_release_loads_it(tiny: Path, built: dict[str, Outcome], texts: list[str]) -> None:
     """As the release's card says: to the same vectors, with neither library knowing of langadapt."""
     import adapters
@@ -158,6 +160,7 @@ def test_the_library_that_wrote_a_release_loads_it(tiny: Path, built: dict[str, 
     close(pooled(theirs, tiny, some), encoder.encode(some, adapter="lora"))
 
 
+@pytest.mark.adapters
 def test_names_are_taken_once_and_never_empty(tiny: Path, built: dict[str, Outcome]) -> None:
     """No text could ask for the empty name: it would get the base's vector without a word."""
     encoder = serving(tiny, built, "clinical")
@@ -169,6 +172,7 @@ def test_names_are_taken_once_and_never_empty(tiny: Path, built: dict[str, Outco
     assert encoder.adapters == ["clinical"]
 
 
+@pytest.mark.adapters
 def test_questions_find_the_adapter_of_their_domain(tiny: Path, built: dict[str, Outcome], data: Path) -> None:
     """Real questions far from the rows that training had; both adapters know a few hundred by their mean alone."""
     encoder = serving(tiny, built, "clinical", "telecom")
@@ -180,6 +184,7 @@ def test_questions_find_the_adapter_of_their_domain(tiny: Path, built: dict[str,
         assert np.mean([found == name for found in encoder.route(questions)]) > 0.8, "half of them by chance"
 
 
+@pytest.mark.adapters
 def test_it_learns(built: dict[str, Outcome]) -> None:
     """A few steps are no benchmark: the loss falls, and the release has the scores of base and adapter."""
     for name in ("clinical", "telecom", "lora"):
@@ -195,6 +200,7 @@ def test_it_learns(built: dict[str, Outcome]) -> None:
 # releases --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.adapters
 @pytest.mark.parametrize("name", ["clinical", "telecom", "lora"])
 def test_a_release_is_small_and_names_its_base(name: str, tiny: Path, built: dict[str, Outcome]) -> None:
     from langadapt.modeling.digest import weights_digest
@@ -222,6 +228,7 @@ def _tensors(file: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.adapters
 def test_another_base_is_refused(tiny: Path, built: dict[str, Outcome], tmp_path: Path) -> None:
     """One weight of seven million differs by a hair."""
     from safetensors.torch import save_file
@@ -237,6 +244,7 @@ def test_another_base_is_refused(tiny: Path, built: dict[str, Outcome], tmp_path
     assert encoder.adapters == []
 
 
+@pytest.mark.adapters
 def test_a_damaged_release_is_refused(run: Run, tiny: Path, built: dict[str, Outcome], tmp_path: Path) -> None:
     good = release(built["clinical"])
     encoder = Encoder.load(tiny, device="cpu")
@@ -270,6 +278,7 @@ def test_a_damaged_release_is_refused(run: Run, tiny: Path, built: dict[str, Out
     assert "adapter.safetensors" in done.stderr
 
 
+@pytest.mark.adapters
 def test_an_adapter_in_the_store_stands_on_its_base(tiny: Path, built: dict[str, Outcome], texts: list[str]) -> None:
     """The artifact loads as one encoder; the release, whose base is elsewhere, says how to load it."""
     found = Encoder.load(artifact(built["clinical"], "adapter"), device="cpu").encode(texts)
@@ -278,6 +287,7 @@ def test_an_adapter_in_the_store_stands_on_its_base(tiny: Path, built: dict[str,
         Encoder.load(release(built["clinical"]))
 
 
+@pytest.mark.adapters
 def test_a_merged_release_is_a_plain_model(tiny: Path, built: dict[str, Outcome], texts: list[str]) -> None:
     """sentence-transformers loads it, and nothing of an adapter is left; the training was the LoRA's own."""
     from sentence_transformers import SentenceTransformer
@@ -301,6 +311,7 @@ def arguments(asked: Request, out: Path) -> list[str]:
     return ["build", "--lang", "en", *places, *sets, "--out", str(out), "--device", "cpu"]
 
 
+@pytest.mark.adapters
 def test_a_second_build_does_nothing(run: Run, lab: Path, tiny: Path, built: dict[str, Outcome]) -> None:
     """The command finds what the library built, and leaves the release as it is."""
     files = {path: path.stat().st_mtime_ns for path in release(built["clinical"]).iterdir()}
@@ -310,12 +321,14 @@ def test_a_second_build_does_nothing(run: Run, lab: Path, tiny: Path, built: dic
     assert files == {path: path.stat().st_mtime_ns for path in release(built["clinical"]).iterdir()}
 
 
+@pytest.mark.adapters
 def test_the_base_is_loaded_once_for_all(built: dict[str, Outcome]) -> None:
     assert built["clinical"].ran == ["base", "pairs", "adapter", "scores", "release"]
     assert built["telecom"].ran == ["pairs", "adapter", "scores", "release"]
     assert built["lora"].ran == ["adapter", "scores", "release"]
 
 
+@pytest.mark.adapters
 def test_killed_in_training_it_ends_with_the_same_adapter(lab: Path, tiny: Path, built: dict[str, Outcome], tmp_path: Path) -> None:
     """SIGKILL after a step; the same build goes on from the checkpoint to the same bytes."""
     asked, store = request(lab, tiny, "telecom", *SHORT), tmp_path / "store"
@@ -384,6 +397,7 @@ def bloom(tiny: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.adapters
 def test_a_decoder_in_eight_bit(bloom: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
     """Two training stages on one adapter; it is served on the 8-bit base, and merged into the plain one."""
     resources = (f"nli={pairs['nli']}", f"sts={pairs['sts']}", f"sts-test={pairs['sts']}")

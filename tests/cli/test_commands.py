@@ -61,6 +61,7 @@ def test_show(sort: str, name: str, told: str, run: Run) -> None:
     assert "Did you mean" in wrong.stderr
 
 
+@pytest.mark.adapters
 def test_check_finds_what_is_wrong_inside_stages(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(
         "recipe: bad\nsummary: Wrong in four places.\nstages:\n"

@@ -251,6 +251,7 @@ def test_a_truncated_adapter(embed: Run, releases: dict[str, Path], name: str, m
     assert not (tmp_path / "out.npy").exists()
 
 
+@pytest.mark.adapters
 def test_an_architecture_in_which_the_adapter_has_no_place(embed: Run, tiny: Path, tmp_path: Path) -> None:
     """A foreign bottleneck states no base: the shapes and blocks tell."""
     import adapters

@@ -222,6 +222,7 @@ def test_a_quantised_base_is_not_merged_into(release: Run, lora: Outcome, tiny: 
     assert "Give the unquantised base with --base" in done.stderr
 
 
+@pytest.mark.adapters
 @pytest.mark.parametrize(
     ("adaptation", "parts"),
     [
