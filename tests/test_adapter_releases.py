@@ -136,8 +136,8 @@ def test_architectures_that_are_scored_in_their_library(make: Make, tiny: Path, 
     for name, model in bodies.items():
         folder = tmp_path / name
         model.save_pretrained(folder)
-        for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-            shutil.copy(tiny / file, folder)
+        for file in (*tiny.glob("tokenizer*"), *tiny.glob("special_tokens_map.json")):  # transformers 5 writes no map
+            shutil.copy(file, folder)
         outcome = make(name, "bottleneck", folder)
         assert outcome.release is not None
         assert list(read_json(outcome.release / "scores.json")) == ["base", "adapter"]
@@ -254,7 +254,6 @@ def test_names_of_adapters_are_names(members: list[str], tiny: Path) -> None:
             encoder.encode(["a"], adapter=wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.adapters
 def test_peft_finds_a_base_that_is_on_the_hub(make: Make, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The release names id and commit; peft loads the base by them, here from a cache that has it."""
     from huggingface_hub import constants
@@ -274,7 +273,7 @@ def test_peft_finds_a_base_that_is_on_the_hub(make: Make, tiny: Path, tmp_path: 
     snapshot = tmp_path / "hub" / "models--someone--tiny" / "snapshots" / commit
     shutil.copytree(tiny, snapshot)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(tmp_path / "hub"), raising=False)  # gone in transformers 5
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     model = AutoPeftModel.from_pretrained(folder)
     encoder = Encoder.load(tiny, device="cpu")

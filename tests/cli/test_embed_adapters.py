@@ -263,8 +263,8 @@ def test_an_architecture_in_which_the_adapter_has_no_place(embed: Run, tiny: Pat
     model = AlbertModel(AlbertConfig(vocab_size=size, **shape), add_pooling_layer=False)
     base = tmp_path / "albert"
     model.save_pretrained(base)
-    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copy(tiny / file, base)
+    for file in (*tiny.glob("tokenizer*"), *tiny.glob("special_tokens_map.json")):  # transformers 5 writes no map
+        shutil.copy(file, base)
     adapters.init(model)
     model.add_adapter("a", config="seq_bn")
     model.save_adapter(str(tmp_path / "a"), "a", use_safetensors=True)
