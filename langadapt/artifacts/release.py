@@ -252,7 +252,7 @@ def _scores(scores: score_tables.Scores) -> str:
     if not scores:
         return ""
     table = "\n".join(score_tables.markdown(scores))
-    note = "Values ×100, where three decimals do not show a measure from 0 to 1, with 95 % bootstrap intervals; the steps side by side."
+    note = "Values ×100 (with three decimals: from 0 to 1) and 95 % bootstrap intervals; the steps of the build side by side."
     return f"## Scores\n\n{note}\n\n{table}\n\n![scores](scores.svg)\n"
 
 

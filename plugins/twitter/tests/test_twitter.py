@@ -166,6 +166,14 @@ def test_emoji_are_named_as_the_library_names_whole_texts(data: Path) -> None:
     assert [named.normalize(text) for text in texts] == [plain.normalize(emoji.demojize(text)) for text in texts]
 
 
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_tags_are_split_where_their_case_says(lowercase: bool) -> None:
+    normalizer = Twitter(hashtags="split", lowercase=lowercase)
+    text = "It&#39;s #JakartaMacet2024 &amp; #HariIni, see https://x.id/a#BagianDua ##tag"
+    said = "It's Jakarta Macet 2024 & Hari Ini, see HTTPURL tag"
+    assert normalizer.normalize(text) == (said.lower() if lowercase else said)
+
+
 @pytest.mark.parametrize("pictures", ["keep", "names", "drop"])
 @pytest.mark.parametrize("hashtags", ["keep", "split", "bare"])
 @pytest.mark.parametrize(("lowercase", "repeats"), [(False, None), (True, 2)])

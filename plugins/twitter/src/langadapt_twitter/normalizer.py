@@ -28,7 +28,8 @@ PICTURES = re.compile(
     "(?:[\u00a9\u00ae\u203c-\u3299\ufe0e\ufe0f\U0001f000-\U0001faff]|[0-9#*]\ufe0f?\u20e3)[\u00a9\u00ae\u200d\u203c-\u3299\ufe0e\ufe0f\U0001f000-\U0001faff\U000e0020-\U000e007f]*"
 )
 """A run of what may be emoji, joined or marked: the library emoji reads character by character, and need not see the rest."""
-HASHTAG = re.compile(r"(?<![\w@])#+(_*[^\W_]\w*)")
+HASHTAG = re.compile(r"(?:https?://|www\.)\S+|(?<![\w@&\u0300-\u036f])#+(?!\d+;)(_*[^\W_]\w*)")
+"""A hashtag; links are matched too, so that what stands behind a # in them is none, and an entity's number (&#39;) is none either."""
 HUMPS = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|_+")
 DOTTED = ("tr", "az")
 """Languages whose capital I is a small ı."""
@@ -44,10 +45,10 @@ class Twitter(Component):
 
     kind: ClassVar[str] = "normalizer"
     name: ClassVar[str] = "twitter"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     lowercase: bool = False
-    """Lower-case everything, the masks too, as IndoBERTweet does; first of all, so that rules see one case."""
+    """Lower-case everything, the masks too, as IndoBERTweet does; before the rules, so that they see one case."""
     language: str = ""
     """BCP 47 code: the language of emoji's names, and Turkish and Azerbaijani casing of i."""
     users: Literal["mask", "keep", "drop"] = "mask"
@@ -67,13 +68,13 @@ class Twitter(Component):
             text = unicodedata.normalize("NFC", text)
         if self.emoji != "keep" and not text.isascii():
             text = PICTURES.sub(lambda found: _named(found[0], self.language, self.emoji == "names"), text)
+        if self.hashtags == "split" and "#" in text:  # before lower case, which hides where words begin
+            text = HASHTAG.sub(lambda found: found[0] if found[1] is None else _words(found[1]), text)
         if self.lowercase:
             text = self._lower(text)
         for pattern, replacement, sign in self._compiled:
             if sign in text:
                 text = pattern.sub(replacement, text)
-        if self.hashtags == "split" and "#" in text:
-            text = " ".join(HASHTAG.sub(lambda found: _words(found[1]), text).split())
         return text
 
     def fast(self) -> Any | None:
