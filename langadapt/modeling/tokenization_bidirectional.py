@@ -6,8 +6,10 @@ without that flag transformers reads the same vocabulary from the front alone.  
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,10 @@ from transformers import PreTrainedTokenizerFast
 COUNTS = "piece_counts.json"
 CACHE = 200_000
 """Distinct words whose cut is remembered."""
+
+
+KEPT = threading.local()
+"""Marks threads whose Python state stays."""
 
 
 class BothEnds(dict[str, list[Token]]):
@@ -49,36 +55,42 @@ class BothEnds(dict[str, list[Token]]):
         self.turned = _turned(self.vocab, prefix, unknown, longest_word)
         self.pieces = {index: piece for piece, index in self.vocab.items()}
         self.longest = max((len(piece.removeprefix(prefix)) for piece in self.vocab), default=1)
-        self.weights = {piece: math.log(count + 1) for piece, count in counts.items()}
+        self.weights = {index: math.log(counts.get(piece, 1) + 1) for piece, index in self.vocab.items()}
 
     def pre_tokenize(self, text: PreTokenizedString) -> None:
         """Called by the Rust tokenizer for every text."""
+        if not hasattr(KEPT, "state"):
+            # A thread of Rust's otherwise makes itself a Python state for each text anew, memory and all: half the time of two threads.
+            ctypes.pythonapi.PyGILState_Ensure()
+            KEPT.state = True
         text.tokenize(self.__getitem__)
 
     def __missing__(self, word: str) -> list[Token]:
         """The tokens of a word not met before; offsets count bytes of the word."""
         if len(self) >= CACHE:
             self.clear()
-        if word in self.words:
-            self[word] = [Token(self.words[word], word, (0, len(word.encode())))]
-            return self[word]
-        front: list[Token] = self.front.tokenize(word)  # one unknown token for a word that it cannot spell
-        if len(front) == 1 and front[0].value == word:
-            self[word] = front
-            return front
-        spelt = [token.value for token in front]
-        back = self.backward(word) if len(word) <= self.longest_word else None
-        if back is not None and back != spelt and (spelt == [self.unknown] or self.weight(back) > self.weight(spelt)):
-            self[word] = self._tokens(back)
-        else:
-            self[word] = front
-        return self[word]
+        self[word] = found = self._cut(word)
+        return found
 
-    def _tokens(self, pieces: list[str]) -> list[Token]:
+    def _cut(self, word: str) -> list[Token]:
+        if word in self.words:
+            return [Token(self.words[word], word, (0, len(word.encode())))]
+        front: list[Token] = self.front.tokenize(word)  # one unknown token for a word that it cannot spell
+        if len(front) == 1 and (front[0].value == word or len(word) > self.longest_word):
+            return front
+        spelt = [token.id for token in front]
+        back = self._backward_ids(word)
+        if back is None or back == spelt:
+            return front
+        unknown = len(front) == 1 and front[0].value == self.unknown
+        return self._tokens(back) if unknown or self._mean(back) > self._mean(spelt) else front
+
+    def _tokens(self, ids: list[int]) -> list[Token]:
         found, at = list[Token](), 0
-        for i, piece in enumerate(pieces):
+        for i, index in enumerate(ids):
+            piece = self.pieces[index]
             length = len(piece.removeprefix(self.prefix if i else "").encode())
-            found.append(Token(self.vocab[piece], piece, (at, at + length)))
+            found.append(Token(index, piece, (at, at + length)))
             at += length
         return found
 
@@ -89,7 +101,11 @@ class BothEnds(dict[str, list[Token]]):
 
     def weight(self, pieces: list[str]) -> float:
         """Mean log frequency."""
-        return sum(self.weights.get(piece, math.log(2)) for piece in pieces) / len(pieces)
+        return self._mean([self.vocab[piece] for piece in pieces])
+
+    def _mean(self, ids: list[int]) -> float:
+        weights = self.weights
+        return sum([weights[index] for index in ids]) / len(ids)
 
     def forward(self, word: str) -> list[str] | None:
         """Longest match from the front; None where a rest is in no piece."""
@@ -97,15 +113,22 @@ class BothEnds(dict[str, list[Token]]):
         return None if found == [self.unknown] else found
 
     def backward(self, word: str) -> list[str] | None:
-        """Longest match from the back; None where a rest is in no piece.
+        """Longest match from the back; None where a rest is in no piece."""
+        found = self._backward_ids(word)
+        return None if found is None else [self.pieces[index] for index in found]
 
-        The Rust model reads the word turned round, with a mark at its beginning.  Where it takes a piece from inside words for all that
-        is left, the mark remains, and the word is read again here.
+    def _backward_ids(self, word: str) -> list[int] | None:
+        """The Rust model reads the word turned round, with a mark at its beginning.
+
+        Where it takes a piece from inside words for all that is left, the mark remains, and the word is read again here.
         """
         found = self.turned.tokenize(word[::-1] + BEGINNING)
-        if found[-1].value == self.unknown:
-            return self._backward(word)
-        return [self.pieces[token.id] for token in reversed(found)]
+        if len(found) == 1 and found[0].value == self.unknown:
+            pieces = self._backward(word)
+            return None if pieces is None else [self.vocab[piece] for piece in pieces]
+        ids = [token.id for token in found]
+        ids.reverse()
+        return ids
 
     def _backward(self, word: str) -> list[str] | None:
         vocab, pieces, end = self.vocab, list[str](), len(word)

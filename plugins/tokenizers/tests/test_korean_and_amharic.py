@@ -6,7 +6,10 @@ import copy
 import gzip
 import itertools
 import json
+import os
 import pickle
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -88,6 +91,27 @@ def test_it_survives_saving(both: Any, korean: tuple[list[str], list[str]], tmp_
     assert [front.encode(text) for text in korean[1]] != expected
     assert both.encode(korean[1][0]) == expected[0], "saving changed the tokenizer itself"
     assert ours.decode(expected[0], skip_special_tokens=True).replace(" ", "") == korean[1][0].replace(" ", "")
+
+
+def test_threads_of_rust_read_the_same_and_let_the_program_end(both: Any, korean: tuple[list[str], list[str]], tmp_path: Path) -> None:
+    """Its threads keep a state of Python: a batch gives what single texts give, and the program ends as ever."""
+    save_tokenizer(both, tmp_path / "tokenizer")
+    (tmp_path / "texts.json").write_text(json.dumps(korean[1]), encoding="utf-8")
+    program = """
+import json, sys, threading
+from langadapt.modeling.loading import load_tokenizer
+from pathlib import Path
+backend = load_tokenizer(Path("tokenizer")).backend_tokenizer
+texts = json.loads(Path("texts.json").read_text(encoding="utf-8"))
+callers = [threading.Thread(target=backend.encode_batch_fast, args=(texts,)) for _ in range(4)]
+[caller.start() for caller in callers], [caller.join() for caller in callers]
+print(json.dumps([found.ids for found in backend.encode_batch_fast(texts)]))
+"""
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "true", "RAYON_NUM_THREADS": "4"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, "Fatal" in done.stderr, "Traceback" in done.stderr) == (0, False, False), done.stderr
+    assert json.loads(done.stdout) == [both.encode(text) for text in korean[1]]
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["deepcopy", "pickle"])  # noqa: S301
