@@ -5,7 +5,8 @@
 
 The base is made once: some layers of a multilingual encoder, its vocabulary pruned to both texts, and MLM on the *general* text, so
 that its head and body know the task.  Then the vocabulary changes to one made for the *target* text, by each method, and MLM goes on there.
-Beside them: keeping the vocabulary, pruning it to the target, and freezing the new rows.  OUT.json, OUT.svg and OUT.md are written.
+Beside them: keeping the vocabulary, pruning it to the target, and freezing the new rows.  OUT.json, OUT.svg and OUT.md are written;
+with --tables the latter two are written again from OUT.json, for other --losses say.
 """
 
 from __future__ import annotations
@@ -73,8 +74,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=[*METHODS, *BASELINES])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--losses", type=float, nargs="*", help="losses to reach (the ends of random, random-new and mean-subword)")
+    parser.add_argument("--tables", action="store_true", help="only write tables and picture of an OUT.json again")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    if options.tables:
+        write(json.loads(options.out.with_suffix(".json").read_text(encoding="utf-8")), options)
+        return
     torch.set_num_threads(options.threads)
     registry = Registry(load_plugins())
     general, target = read(options.general), read(options.target)
@@ -285,37 +291,70 @@ def interval(values: list[float], digits: int = 3) -> str:
     return f"{mean:.{digits}f} [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
 
 
-def steps_interval(of_mean: float, each: list[float | None]) -> str:
-    """Steps of the mean curve, and the 95 % t interval of the seeds' own; a seed that does not get there is said."""
+def steps_interval(runs: list[dict[str, Any]], loss: float) -> str:
+    """Mean steps of the seeds' own curves to a loss, with a 95 % t interval; how many get there, where not all do."""
+    each = [steps_to([(a, b) for a, b in run["losses"]], loss) for run in runs]
     known = [value for value in each if value is not None]
     if len(known) < len(each):
-        return f"{of_mean:.0f} ({len(known)} of {len(each)} seeds)"
+        return f"{len(known)} of {len(each)} seeds" if known else "–"
     return interval(known, digits=0)
 
 
-def write(runs: dict[str, list[dict[str, Any]]], options: Any) -> None:
-    """The table and the picture."""
-    curves = {name: mean_curve(found) for name, found in runs.items()}
-    goal = curves["random"][-1][1] if "random" in curves else None
+def main_table(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """A line for each method: what it begins and ends with."""
     rows = [
-        "| method | vocabulary | tokens seen | loss at the start | loss at the end | nats a character | steps to random's end | "
-        "random's steps over it |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| method | vocabulary | tokens seen | loss at the start | loss at the end | nats a character |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, found in runs.items():
         ends = [run["losses"][-1][1] for run in found]
         starts = [run["losses"][0][1] for run in found]
         characters = interval([end * run["tokens a character"] for end, run in zip(ends, found, strict=True)])
-        comparable = goal is not None and name not in ("keep", "prune")
-        reached = steps_to(curves[name], goal) if comparable and goal is not None else None
-        each = [steps_to([(a, b) for a, b in run["losses"]], goal) for run in found] if comparable and goal is not None else []
-        shown = "other tokens" if not comparable else "–" if reached is None else steps_interval(reached, each)
-        ratio = f"{options.steps / reached:.1f}" if reached else ("at once" if reached == 0 else "–")
         sizes = f"{found[0]['vocabulary']:,} | {statistics.fmean(run['tokens seen'] for run in found):,.0f}"
-        rows.append(f"| {name} | {sizes} | {interval(starts)} | {interval(ends)} | {characters} | {shown} | {ratio} |")
-    options.out.with_suffix(".md").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        rows.append(f"| {name} | {sizes} | {interval(starts)} | {interval(ends)} | {characters} |")
+    return rows
+
+
+def losses_table(runs: dict[str, list[dict[str, Any]]], losses: dict[str, float]) -> list[str]:
+    """Steps of the methods with the new vocabulary to some losses, and thousands of tokens (those of all steps, in proportion)."""
+    rows = ["| method | " + " | ".join(losses) + " |", "| --- |" + " --- |" * len(losses)]
+    for name, found in runs.items():
+        if name in ("keep", "prune"):
+            continue  # a loss a token of theirs is over other tokens
+        a_step = statistics.fmean(run["tokens seen"] / run["losses"][-1][0] for run in found) / 1000
+        curve = mean_curve(found)
+        cells = []
+        for loss in losses.values():
+            reached = steps_to(curve, loss)
+            cells.append(f"{steps_interval(found, loss)}" + ("" if reached is None else f"; {reached * a_step:,.0f} k"))
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def ratios(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Steps of `random` and of `random-new` to their own ends, over those of `mean-subword` to the same loss."""
+    found = []
+    for name in ("random", "random-new"):
+        if name in runs and "mean-subword" in runs:
+            steps, loss = mean_curve(runs[name])[-1]
+            reached = steps_to(mean_curve(runs["mean-subword"]), loss)
+            shown = "not reached by mean-subword" if reached is None else f"{steps / reached:.2f}" if reached else "at once"
+            found.append(f"steps({name}) / steps(mean-subword) to loss {loss:.3f}: {shown}")
+    return found
+
+
+def write(runs: dict[str, list[dict[str, Any]]], options: Any) -> None:
+    """The tables and the picture."""
+    curves = {name: mean_curve(found) for name, found in runs.items()}
+    goals = {f"{loss:g}": loss for loss in options.losses or []} or {
+        f"{curves[name][-1][1]:.3f} ({name}'s end)": curves[name][-1][1]
+        for name in ("random", "random-new", "mean-subword")
+        if name in curves
+    }
+    text = [*main_table(runs), "", *losses_table(runs, goals), "", *ratios(runs)]
+    options.out.with_suffix(".md").write_text("\n".join(text) + "\n", encoding="utf-8")
     options.out.with_suffix(".svg").write_text(loss_curves(curves, "step", "held-out loss"), encoding="utf-8")
-    print("\n".join(rows))
+    print("\n".join(text))
 
 
 if __name__ == "__main__":
