@@ -18,7 +18,7 @@ from langadapt.artifacts.files import write_json
 from langadapt.artifacts.picture import token_bars
 from langadapt.errors import LangadaptError
 from langadapt.modeling.loading import load_tokenizer
-from langadapt.modeling.segmentation import Advice, compare, split
+from langadapt.modeling.segmentation import Advice, compare, spelling, split
 from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 from langadapt.plan import Request, compile_plan
 from langadapt.registry.component import Context
@@ -53,11 +53,11 @@ def advise(
     registry, catalog = runner.setup(plugins)
     compiled = _compiled(request, registry, catalog)
     place = store or default_root()
-    folder = out or Path("runs") / f"{request.lang or 'text'}-tokens"
+    folder = out or Path("runs") / "-".join([*(Path(name).stem for name in (request.lang or "text", request.domain) if name), "tokens"])
     runner.build(dataclasses.replace(request, recipes=(compiled.recipe,)), plugins=plugins, store=place, out=folder, quiet=quiet)
     base, corpus = (Store(place).path(compiled.plan.stage(name).key) for name in ("base", "corpus"))
     width = int(json.loads((base / "config.json").read_text(encoding="utf-8")).get("embedding_size") or _width(base))
-    texts = list(dataset.load(corpus).texts())
+    texts = list(dict.fromkeys(dataset.load(corpus).texts()))  # a premise stands in several pairs
     train, held = split(texts)
     tokenizer = load_tokenizer(base)
     found, failed = candidates(tokenizer, train, registry, compiled.scripts, budget, vocab_size, Context(seed=request.seed))
@@ -107,7 +107,7 @@ def candidates(
     slots: dict[str, dict[str, Any]] = {
         "prune": {"use": "prune", "scripts": scripts},
         "extend": {"use": "extend", "budget": budget},
-        "replace": {"use": kind, "vocab_size": vocab_size},
+        "replace": {"use": kind, "vocab_size": vocab_size, **spelling(base)},
     }
     found, failed = {"keep": base}, {}
     for name, slot in slots.items():

@@ -194,7 +194,11 @@ def _plan_stage(
         )
     if isinstance(stage, Train):
         if (stage.epochs is None) == (stage.steps is None):
-            raise PlanError(f"stage '{item.name}' needs either 'epochs' or 'steps'", where=item.where())
+            raise PlanError(
+                f"stage '{item.name}' needs either 'epochs' or 'steps'{', and has both' if stage.steps else ''}",
+                where=item.where(),
+                hint=f"Unset one: --set stages.{item.name}.epochs=null" if stage.steps else None,
+            )
         if stage.keep == "best" and stage.validation is None and stage.holdout == 0:
             raise PlanError(
                 f"stage '{item.name}' keeps the best checkpoint but measures none",
@@ -528,10 +532,17 @@ def _given(request: Request) -> dict[str, Any]:
     """What the user named with the command, without where this machine keeps it."""
     named = [item.partition("=") for item in request.resources]
     return {
+        "lang": _as_named(request.lang),
+        "recipes": [_as_named(name) for name in request.recipes],
         "base": _short(Path(request.base)) if request.base and Path(request.base).expanduser().exists() else request.base,
         "resources": [f"{name}={_short(Path(path))}" for name, _, path in named],
         "translator": request.translator,
     }
+
+
+def _as_named(manifest: str | None) -> str | None:
+    """A manifest by name or code; one of the user's own by its file, without where it is kept."""
+    return _short(Path(manifest)) if manifest and manifest.endswith((".yaml", ".yml")) else manifest
 
 
 def _short(path: Path) -> str:

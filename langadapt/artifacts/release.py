@@ -204,14 +204,16 @@ def _starter_note(facts: dict[str, Any]) -> str:
 def full_build(facts: dict[str, Any]) -> str:
     """The command that builds the same from full sources; what the Hub does not have is the user's to give, as are the files they gave."""
     given = facts["given"]
-    words = ["langadapt", "build", "--lang", facts["language"]["code"]]
+    words = ["langadapt", "build", *(["--lang", given["lang"]] if given["lang"] else [])]
     words += ["--domain", facts["domain"]] if facts["domain"] else []
-    words += [word for name in facts["recipes"] for word in ("--recipe", name)]
+    words += [word for name in given["recipes"] for word in ("--recipe", name)]
     words += ["--sources", "hub"]
     words += ["--base", given["base"]] if given["base"] else []
     words += [word for item in given["resources"] for word in ("--resource", item)]
     for resource in facts["resources"]:
-        if resource["place"] == "starter" and not resource["hub"]:
+        if resource["name"] == "encoder" and resource["place"] == "starter" and not resource["hub"]:
+            words += ["--base", "YOUR_ENCODER"]
+        elif resource["place"] == "starter" and not resource["hub"]:
             words += ["--resource", f"{resource['name']}=YOUR_{resource['name'].upper().replace('-', '_')}.tsv"]
     if given["translator"]:
         slot = given["translator"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +26,20 @@ class Origins:
         words: one word a token, (V,): ``copied``, ``mean of pieces``, ``random``, …
         sources: per token up to eight (old piece, weight), the heaviest first; empty for a row that is no mixture.
         method: registry name of the vocab-init.
+        rest: id → (how many more sources, their weights' sum), of tokens that have more.
     """
 
     words: list[str]
     sources: list[list[tuple[str, float]]]
     method: str = ""
+    rest: dict[int, tuple[int, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, mixture: Mixture, old: list[str], method: str) -> Origins:
         """What a mixture says, in words: `old` are the old pieces, (V_old,)."""
         weights = mixture.weights
         sources: list[list[tuple[str, float]]] = []
+        rest: dict[int, tuple[int, float]] = {}
         for i, (low, high) in enumerate(zip(weights.indptr[:-1], weights.indptr[1:], strict=True)):
             if i in mixture.rows:
                 sources.append([])
@@ -44,7 +47,9 @@ class Origins:
             values = weights.data[low:high]
             heaviest = np.argsort(-np.abs(values), kind="stable")[:KEPT]
             sources.append([(old[weights.indices[low + k]], round(float(values[k]), 4)) for k in heaviest])
-        return cls(mixture.provenance, sources, method)
+            if len(values) > KEPT:
+                rest[i] = (len(values) - KEPT, round(float(values.sum() - values[heaviest].sum()), 4))
+        return cls(mixture.provenance, sources, method, rest)
 
     def fresh(self) -> np.ndarray:
         """Ids of the tokens that are no copies, (n,)."""
@@ -65,4 +70,6 @@ def load(folder: Path) -> Origins | None:
     if not (folder / FILE).is_file():
         return None
     found = read_json(folder / FILE)
-    return Origins(found["words"], [[(piece, weight) for piece, weight in row] for row in found["sources"]], found["method"])
+    sources = [[(piece, weight) for piece, weight in row] for row in found["sources"]]
+    rest = {int(i): (count, weight) for i, (count, weight) in found.get("rest", {}).items()}
+    return Origins(found["words"], sources, found["method"], rest)

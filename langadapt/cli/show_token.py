@@ -30,6 +30,7 @@ def command(encoder: Path, tokens: tuple[str, ...], as_json: bool) -> None:
     from langadapt.errors import ModelError
     from langadapt.modeling.loading import load_tokenizer
 
+    encoder = _encoder(encoder)
     origins = vocabulary.load(encoder)
     if origins is None:
         raise ModelError(
@@ -38,6 +39,12 @@ def command(encoder: Path, tokens: tuple[str, ...], as_json: bool) -> None:
             hint="Name a release whose recipe has an init-vocab stage.",
         )
     tokenizer = load_tokenizer(encoder)
+    if len(origins.words) < len(tokenizer):
+        raise ModelError(
+            f"its {vocabulary.FILE} knows {len(origins.words):,} tokens, its tokenizer has {len(tokenizer):,}",
+            where=str(encoder),
+            hint="One of the two was changed since it was built: build it again.",
+        )
     found = {token: [_facts(i, tokenizer, origins) for i in _ids(token, tokenizer)] for token in tokens}
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
@@ -46,20 +53,43 @@ def command(encoder: Path, tokens: tuple[str, ...], as_json: bool) -> None:
         click.secho(token, bold=True)
         for row in rows:
             sources = " + ".join(f"{weight:g} × {piece}" for piece, weight in row["sources"])
+            if row["others"]:
+                sources += f" + {row['others']:,} others ({row['others_weight']:g} together)"
             click.echo(f"  {row['id']:>7,}  {row['token']}  {row['origin']}{': ' + sources if sources else ''}")
 
 
+def _encoder(folder: Path) -> Path:
+    """The folder itself, or the release of a run."""
+    from langadapt.errors import ModelError
+
+    if (folder / "config.json").is_file():
+        return folder
+    if (folder / "release" / "config.json").is_file():
+        return folder / "release"
+    raise ModelError("there is no encoder here", where=str(folder), hint="Name a release, an artifact or a run's folder.")
+
+
+MARKS = ("▁", "##", "Ġ")
+"""What vocabularies write before pieces at a word's beginning, or inside one."""
+
+
 def _ids(token: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """The id of a piece, or the ids of a text's pieces."""
+    """The id of a piece, or the ids of a text's pieces, and of the piece inside words that is written alike."""
     known = tokenizer.get_vocab().get(token)
-    return [known] if known is not None else list(tokenizer.encode(token, add_special_tokens=False))
+    if known is not None and token.startswith(MARKS):
+        return [known]
+    found = list(tokenizer.encode(token, add_special_tokens=False))
+    return found if known is None or known in found else [*found, known]
 
 
 def _facts(index: int, tokenizer: PreTrainedTokenizerFast, origins: Origins) -> dict[str, Any]:
+    others, weight = origins.rest.get(index, (0, 0.0))
     return {
         "token": tokenizer.convert_ids_to_tokens(index),
         "id": index,
         "origin": origins.words[index],
         "method": origins.method,
         "sources": origins.sources[index],
+        "others": others,
+        "others_weight": weight,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,11 +28,13 @@ FREQUENT = 5
 class Cut:
     """How a tokenizer cuts a text.  Words stand between white space; in scripts that set none, ICU's dictionaries tell them apart.
 
+    Tokens are counted in the text itself: alone, a word would be cut as the beginning of a text is.
+
     Args:
         vocabulary: entries.
         used: share of the entries that the whole text uses.
-        fertility: tokens per word (Rust et al. 2021, arXiv:2012.15613).
-        continued: share of words in more than one token.
+        fertility: tokens per word (Rust et al. 2021, arXiv:2012.15613); below one where a token holds several words.
+        continued: share of words in which, or in the space before which, more than one token begins.
         unknown: share of tokens that are unknown.
         fragments: pieces per distinct word seen at least five times, each counted once (fragment score; AVocaDo, Hong et al. 2021,
             arXiv:2110.13434); None where no word is seen so often.
@@ -67,14 +70,22 @@ class Advice:
 
 
 def split(texts: list[str]) -> tuple[list[str], list[str]]:
-    """(to train candidates on, to measure on): every tenth text is held out.
+    """(to train candidates on, to measure on): every tenth of the distinct texts is held out.
 
     Raises:
-        DataError: fewer than 50 texts.
+        DataError: fewer than 50 distinct texts.
     """
+    texts = list(dict.fromkeys(texts))
     if len(texts) < 50:
         raise DataError(f"{len(texts)} texts are too few to advise on", hint="Give at least 50, better thousands: --corpus PATH.")
     return [text for i, text in enumerate(texts) if i % 10], texts[::10]
+
+
+def spelling(base: PreTrainedTokenizerFast) -> dict[str, bool]:
+    """Whether a base lower-cases and drops Latin accents, as options of the trainers: a vocabulary in its place is to do the same."""
+    normalizer = base.backend_tokenizer.normalizer
+    shown = unicodedata.normalize("NFC", normalizer.normalize_str("É") if normalizer is not None else "É")
+    return {"lowercase": shown == shown.lower(), "strip_accents": "é" not in shown.lower()}
 
 
 def compare(
@@ -86,17 +97,17 @@ def compare(
         DataError: there is no word, or the words of this script cannot be told apart here.
     """
     words_of = splitter(texts)
-    words = [words_of(text) for text in held]
     counts = Counter(word for text in texts for word in words_of(text))
-    if not any(words):
+    words = sum(len(words_of(text)) for text in held)
+    if not words:
         raise DataError("the held-out texts have no word", hint="Give text: --corpus PATH.")
     frequent = sorted(word for word, count in counts.items() if count >= FREQUENT)
     base = tokenizers["keep"]
-    reference = _lengths(base, held)
+    reference = sum(map(len, _encode(base, held)))
     shared = _surfaces(base)
-    cuts = {name: measure(tokenizer, texts, held, words, frequent, reference, shared, width) for name, tokenizer in tokenizers.items()}
+    cuts = {name: measure(tokenizer, texts, held, frequent, reference, shared, width) for name, tokenizer in tokenizers.items()}
     choice, reasons = recommend(cuts, sum(counts.values()))
-    return Advice(cuts, failed, choice, reasons, len(held), sum(map(len, words)))
+    return Advice(cuts, failed, choice, reasons, len(held), words)
 
 
 UNSPACED = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
@@ -109,53 +120,93 @@ def splitter(texts: list[str]) -> Callable[[str], list[str]]:
     Raises:
         DataError: ICU is needed and not installed.
     """
+    return _icu_words if _unspaced(texts) else str.split
+
+
+def _unspaced(texts: list[str]) -> bool:
     letters = [letter for text in texts[:1000] for letter in text if letter.isalpha()]
     unspaced = sum(unicodedata.name(letter, "").startswith(UNSPACED) for letter in letters)
     if unspaced <= len(letters) / 2:
-        return str.split
+        return False
     if importlib.util.find_spec("icu4py") is None:
         raise DataError(
             f"{unspaced / len(letters):.0%} of the letters are of a script that sets no white space: its words cannot be told apart",
             hint="Install the plugin langadapt-objectives: it brings ICU, which knows these words.",
         )
-    return _icu_words
+    return True
 
 
 def _icu_words(text: str) -> list[str]:
+    return [text[start:end] for start, end in _icu_places(text)]
+
+
+def _icu_places(text: str) -> list[tuple[int, int]]:
     from icu4py.breakers import WordBreaker
 
-    found = (text[start:end] for start, end in WordBreaker(text, "root").segments())
-    return [word for word in found if any(letter.isalnum() for letter in word)]
+    return [(start, end) for start, end in WordBreaker(text, "root").segments() if any(map(str.isalnum, text[start:end]))]
+
+
+def _spaced_places(text: str) -> list[tuple[int, int]]:
+    return [found.span() for found in re.finditer(r"\S+", text)]
+
+
+def tokens_of_words(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[WordTokens]:
+    """How many tokens each word of each text takes, in the text.
+
+    Raises:
+        DataError: the words of this script cannot be told apart here.
+    """
+    places_of = _icu_places if _unspaced(texts) else _spaced_places
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    found = []
+    for start in range(0, len(texts), 1000):
+        block = texts[start : start + 1000]
+        for text, item in zip(block, backend.encode_batch(block, add_special_tokens=False), strict=True):
+            ends = [end for _, end in places_of(text)]
+            # A token belongs to the word that it begins in, or before which it begins: a mark of a beginning may stand alone.
+            word = np.searchsorted(ends, [begin for begin, _ in item.offsets], side="right")
+            counts = np.bincount(word, minlength=len(ends) + 1)[: len(ends)]
+            found.append(WordTokens(counts, len(item.ids), sum(i == tokenizer.unk_token_id for i in item.ids)))
+    return found
+
+
+@dataclass(frozen=True)
+class WordTokens:
+    """Of one text: tokens that begin in each word, (words,); all tokens; unknown ones."""
+
+    words: np.ndarray
+    tokens: int
+    unknown: int
 
 
 def measure(
     tokenizer: PreTrainedTokenizerFast,
     texts: list[str],
     held: list[str],
-    words: list[list[str]],
     frequent: list[str],
-    reference: np.ndarray,
+    reference: int,
     shared: set[str],
     width: int,
 ) -> Cut:
-    """One tokenizer on held-out texts; `reference` are the base's tokens a text, `shared` its pieces' spellings."""
-    flat = _encode(tokenizer, [word for line in words for word in line])
-    pieces = np.array([len(ids) for ids in flat])
-    unknown = sum(i == tokenizer.unk_token_id for ids in flat for i in ids)
+    """One tokenizer on held-out texts; `reference` are the base's tokens of them, `shared` its pieces' spellings."""
+    found = tokens_of_words(tokenizer, held)
+    words = np.concatenate([one.words for one in found])
+    lengths = np.array([one.tokens for one in found])
     fragments = np.array([len(ids) for ids in _encode(tokenizer, frequent)])
-    lengths = _lengths(tokenizer, held)
     used = {i for ids in _encode(tokenizer, texts) for i in ids}
     return Cut(
         vocabulary=len(tokenizer),
         used=len(used) / len(tokenizer),
-        fertility=float(pieces.mean()),
-        continued=float((pieces > 1).mean()),
-        unknown=unknown / max(int(pieces.sum()), 1),
+        fertility=float(lengths.sum() / len(words)),
+        continued=float((words > 1).mean()),
+        unknown=sum(one.unknown for one in found) / max(int(lengths.sum()), 1),
         fragments=float(fragments.mean()) if len(fragments) else None,
         overlap=len(shared & _surfaces(tokenizer)) / max(len(_surfaces(tokenizer)), 1),
         tokens=float(lengths.mean()),
         tokens_95=float(np.percentile(lengths, 95)),
-        compute=float(lengths.sum() / max(reference.sum(), 1)),
+        compute=float(lengths.sum() / max(reference, 1)),
         embedding_mb=len(tokenizer) * width * 4 / 1e6,
     )
 
@@ -191,14 +242,31 @@ def _recommended(cuts: Mapping[str, Cut], enough: bool) -> tuple[str, list[str]]
             reasons.append(f"Pruning first would free {1 - prune.vocabulary / keep.vocabulary:.0%} of the rows.")
         return "extend", reasons
     if prune is not None:
-        saved = keep.embedding_mb - prune.embedding_mb
-        reasons = [f"{1 - keep.used:.0%} of the rows are idle on this text: pruning frees {saved:.0f} MB and changes no segmentation."]
+        freed = keep.vocabulary - prune.vocabulary
+        reasons = [
+            f"{1 - keep.used:.0%} of the rows are idle on this text: pruning frees {freed:,} of {keep.vocabulary:,}{_cost(keep, prune)}."
+        ]
         if replace is not None:
-            reasons.append(
-                f"A vocabulary of its own would take {1 - replace.compute:+.0%} fewer tokens: too little for learning its rows anew."
-            )
+            reasons.append(_against(replace, enough))
         return "prune", reasons
     return "keep", [f"The base cuts a word into {keep.fertility:.2f} tokens; no candidate saves five per cent of them."]
+
+
+def _cost(keep: Cut, prune: Cut) -> str:
+    """What pruning changes on the held-out texts."""
+    if prune.compute == 1.0 and prune.unknown == keep.unknown:
+        return " and cuts the held-out texts as before"
+    return f", for {prune.compute - 1:+.2%} tokens and {prune.unknown:.2%} unknown ones ({keep.unknown:.2%} before) on the held-out texts"
+
+
+def _against(replace: Cut, enough: bool) -> str:
+    """Why not a vocabulary of its own."""
+    if replace.compute >= 1:
+        return f"A vocabulary of its own would take {replace.compute - 1:.0%} more tokens."
+    reason = (
+        "too little for learning its rows anew" if replace.compute >= 0.7 or enough else "but there is little text to learn its rows from"
+    )
+    return f"A vocabulary of its own would take {1 - replace.compute:.0%} fewer tokens: {reason}."
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
@@ -209,10 +277,6 @@ def _encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[i
     for start in range(0, len(texts), 10_000):
         found += [item.ids for item in backend.encode_batch_fast(texts[start : start + 10_000], add_special_tokens=False)]
     return found
-
-
-def _lengths(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> np.ndarray:
-    return np.array([len(ids) for ids in _encode(tokenizer, texts)])
 
 
 def _surfaces(tokenizer: PreTrainedTokenizerFast) -> set[str]:

@@ -81,7 +81,8 @@ def apply_mixture(
             mixes their biases like their rows.
 
     Raises:
-        ModelError: the mixture does not cover the new vocabulary, or the architecture fixes the padding id to another.
+        ModelError: the mixture does not cover the new vocabulary or has a number that is not finite, or the architecture fixes the
+            padding id to another.
     """
     if model.config.model_type == "mpnet" and new.pad_token_id != old.pad_token_id:
         raise ModelError(
@@ -102,6 +103,13 @@ def apply_mixture(
     decoder: Any = found
     tied = decoder is not None and decoder.weight is embeddings.weight
     rows = _mixed(embeddings.weight, mixture, size_old)
+    broken = np.flatnonzero(~np.isfinite(rows.numpy()).all(1))
+    if len(broken):
+        raise ModelError(
+            f"the vocab-init gives {len(broken)} tokens a row with a number that is not finite, "
+            f"first '{new.convert_ids_to_tokens(int(broken[0]))}'",
+            hint="Check the base's own rows, and the vectors that the vocab-init reads.",
+        )
     outputs = _mixed(decoder.weight, mixture, size_old) if decoder is not None and not tied else None
     new_bias = _bias(bias, mixture, size_old, log_probabilities) if bias is not None else None
     pad = new.pad_token_id

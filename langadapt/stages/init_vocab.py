@@ -35,6 +35,12 @@ def run(job: Job) -> dict[str, Any]:
     encoders.save(loaded, job.folder)
     counts = loaded.origins.counts()
     shown = ", ".join(f"{count:,} {origin}" for origin, count in counts.items())
+    lost = counts.get("mean of all", 0)
+    if lost > 0.9 * len(new.tokens):
+        job.ctx.log.warning(
+            f"{lost / len(new.tokens):.0%} of the tokens start at the mean of all rows: next to nothing of the base is carried over. "
+            "Check that the base can spell this text, and what the vocab-init was given."
+        )
     parameters = sum(p.numel() for p in loaded.model.parameters())
     job.ctx.log.info(f"{len(old.tokens):,} → {len(new.tokens):,} tokens: {shown}; {parameters / 1e6:.1f} M weights")
     return {"type": "Encoder", "parameters": parameters, "provenance": counts}

@@ -60,9 +60,10 @@ def run(job: Job) -> dict[str, Any]:
     settings = make_settings(stage, len(rows))
     trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
     share = f" ({100 * trained / light.parameters:.2f} % of the base)" if light else ""
-    ctx.log.info(
-        f"{len(rows):,} rows, {settings.steps:,} steps of {stage.batch_size}, {trained / 1e6:.2f} M weights train{share}, {stage.precision}"
-    )
+    training = f"{trained / 1e6:.2f} M weights train{share}"
+    if loaded.origins is not None and getattr(adaptation, "new_rows", False):
+        training = f"the rows of {len(loaded.origins.fresh()):,} new tokens train"
+    ctx.log.info(f"{len(rows):,} rows, {settings.steps:,} steps of {stage.batch_size}, {training}, {stage.precision}")
     validate = _validator(job, loaded, encoder, objective, head, held)
     optimizer, schedule = job.slot("optimizer"), job.slot("schedule")
     history = train(encoder, head, objective, rows, loaded.tokenizer, schedule, optimizer, settings, validate, ctx)

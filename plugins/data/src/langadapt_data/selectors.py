@@ -9,7 +9,7 @@ import numpy as np
 import regex
 from pydantic import Field
 
-from langadapt.errors import RegistryError
+from langadapt.modeling.scripts import script_class
 from langadapt.registry.component import Component, Context
 
 if TYPE_CHECKING:
@@ -97,9 +97,4 @@ def script_pattern(scripts: list[str]) -> Any:
     Raises:
         RegistryError: a code that Unicode does not know.
     """
-    try:
-        return regex.compile("[" + "".join(rf"\p{{Script={code}}}" for code in scripts) + r"]")
-    except regex.error as error:
-        raise RegistryError(
-            f"unknown script among {', '.join(scripts)}: {error}", hint="Use ISO 15924 codes such as Deva, Latn."
-        ) from error
+    return regex.compile(f"[{script_class(scripts)}]")

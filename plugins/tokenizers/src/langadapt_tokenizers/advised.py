@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from langadapt.errors import DataError, ModelError
-from langadapt.modeling.segmentation import compare, split
+from langadapt.modeling.segmentation import compare, spelling, split
 from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.bidirectional import BidirectionalWordPiece
 from langadapt_tokenizers.extend import Extend
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 class Advised(Component):
     """Train each alternative on nine tenths of the text, measure it on the rest, and follow the advice of ``langadapt tokens``.
 
-    A vocabulary that replaces the base's is of the same type as the base's.
+    A vocabulary that replaces the base's is of the same type as the base's, and lower-cases and drops accents as it does.
     """
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "advised"
+    version: ClassVar[str] = "2"
 
     scripts: list[str] = []
     """ISO 15924 codes whose pieces pruning keeps."""
@@ -56,7 +57,7 @@ class Advised(Component):
                 failed[name] = error.what
         if len(made.get("prune", base)) == len(base):
             made.pop("prune", None)
-        advice = compare(made, failed, whole, held, width=1)
+        advice = compare(made, failed, list(dict.fromkeys(whole)), held, width=0)
         ctx.log.info(f"advice: {advice.choice}. {' '.join(advice.reasons)}")
         return base if advice.choice == "keep" else trainers[advice.choice].train(whole, base, ctx)
 
@@ -65,4 +66,5 @@ class Advised(Component):
         own: type[WordPiece | Unigram | Bpe] = kinds.get(type(base.backend_tokenizer.model).__name__, Unigram)  # type: ignore[assignment]
         if reads_both_ends(base):
             own = BidirectionalWordPiece
-        return {"prune": Prune(scripts=self.scripts), "extend": Extend(budget=self.budget), "replace": own(vocab_size=self.vocab_size)}
+        replacement = own(vocab_size=self.vocab_size, **spelling(base))
+        return {"prune": Prune(scripts=self.scripts), "extend": Extend(budget=self.budget), "replace": replacement}

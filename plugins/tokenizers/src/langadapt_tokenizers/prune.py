@@ -11,6 +11,7 @@ import regex
 from pydantic import Field
 
 from langadapt.errors import ModelError
+from langadapt.modeling.scripts import script_class
 from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.bidirectional import piece_counts
 from langadapt_tokenizers.rebuild import like, pair, product, reads_both_ends, renumber, state_of
@@ -47,6 +48,7 @@ class Prune(Component):
 
         Raises:
             ModelError: no base was given, or it cannot be pruned: its model type, or a part of it that is Python code.
+            RegistryError: a script that Unicode does not know.
         """
         if base is None:
             raise ModelError("prune needs a base: name the stage's 'encoder'")
@@ -61,9 +63,7 @@ class Prune(Component):
 
     def _kept(self, state: dict[str, Any], base: PreTrainedTokenizerFast, counts: Counter[int]) -> set[int]:
         """Ids that stay."""
-        native = (
-            regex.compile("^▁?(##)?[" + "".join(rf"\p{{Script={code}}}" for code in self.scripts) + r"\p{M}]*$") if self.scripts else None
-        )
+        native = regex.compile(rf"^▁?(##)?[{script_class(self.scripts)}\p{{M}}]*$") if self.scripts else None
         plain = set(string.ascii_letters + string.digits + string.punctuation + "▁ \u200c\u200d।॥")
         special = set(base.all_special_ids) | {item["id"] for item in state["added_tokens"]}
         kept = set(special)

@@ -45,7 +45,7 @@ class WordPiece(Component):
         """The trained tokenizer.
 
         Raises:
-            DataError: the corpus is empty, or its characters alone need more entries than asked for.
+            DataError: the corpus is empty, its characters alone need more entries than asked for, or it has less than half of them.
         """
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         characters = _characters(self.spelt(text) for text in texts)
@@ -73,7 +73,7 @@ class WordPiece(Component):
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
         )
         names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
-        _say_size(tokenizer, self.vocab_size, ctx)
+        _check_found(tokenizer, self.vocab_size, ctx)
         return _wrapped(tokenizer, names, self.max_length)
 
     def _empty(self, model: models.WordPiece) -> Tokenizer:
@@ -103,11 +103,14 @@ def _check_size(wanted: int, least: int, characters: int) -> None:
         )
 
 
-def _say_size(tokenizer: Tokenizer, wanted: int, ctx: Context) -> None:
-    """Say loudly that a corpus has not enough pieces."""
+def _check_found(tokenizer: Tokenizer, wanted: int, ctx: Context) -> None:
+    """Refuse a vocabulary for which the corpus has less than half the pieces, and say it loudly of a smaller gap."""
     size = tokenizer.get_vocab_size()
+    told = f"{size:,} entries came out where {wanted:,} were asked for: the corpus has no more pieces that repeat"
+    if size < wanted / 2:
+        raise DataError(told, hint=f"Lower vocab_size to {size:,} or less, or give more text.")
     if size < wanted:
-        ctx.log.warning(f"{size:,} entries came out where {wanted:,} were asked for: the corpus has no more pieces that repeat")
+        ctx.log.warning(told)
 
 
 def trainer_tokens(tokenizer: Tokenizer) -> list[str]:
@@ -155,7 +158,7 @@ class Bpe(Component):
         """The trained tokenizer.
 
         Raises:
-            DataError: the corpus is empty, or its characters alone need more entries than asked for.
+            DataError: the corpus is empty, its characters alone need more entries than asked for, or it has less than half of them.
         """
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
         characters = _characters(spelt(text, "NFC", self.lowercase, self.strip_accents) for text in texts)
@@ -182,7 +185,7 @@ class Bpe(Component):
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
-        _say_size(tokenizer, self.vocab_size, ctx)
+        _check_found(tokenizer, self.vocab_size, ctx)
         start, end = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", start), ("</s>", end)]
@@ -225,7 +228,7 @@ class Unigram(Component):
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
         tokenizer.decoder = decoders.Metaspace()
         tokenizer.add_special_tokens([*special, "<mask>"])
-        _say_size(tokenizer, self.vocab_size, ctx)
+        _check_found(tokenizer, self.vocab_size, ctx)
         start, end = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", start), ("</s>", end)]

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from langadapt.artifacts.dataset import TEXTS
 from langadapt.errors import DataError
+from langadapt.modeling.scripts import script_class
 from langadapt.registry.component import Component, Context
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ class LanguageId(Component):
     def select(self, rows: Dataset, encoder: Any, ctx: Context) -> Dataset:
         model = self._model(ctx)
         script = langcodes.Language.get(self.target).maximize().script
-        wanted, letter = regex.compile(rf"\p{{Script={script}}}"), regex.compile(r"[\p{L}\p{M}]")
+        if script is None:
+            raise DataError(f"which script '{self.target}' is written in is not known", hint="Give the code with it: xyz-Latn.")
+        wanted, letter = regex.compile(f"[{script_class([script])}]"), regex.compile(r"[\p{L}\p{M}]")
         verdicts: list[Why] = [None] * len(rows)
         known: dict[str, Why] = {}
         for column, _ in sides(rows, self.name):

@@ -24,12 +24,12 @@ class Alignment(Component):
 
     Trans-tokenisation (Remy et al. 2024, arXiv:2408.04303).  The aligner is IBM model 1 (Brown et al. 1993) with fast_align's pull
     towards the diagonal (Dyer et al. 2013), by expectation maximisation over all sentences at once.  Special tokens are copied; a
-    piece that no sentence has goes as in `mean-subword`.
+    piece that no sentence has goes as in `mean-subword`.  Unknown pieces align with nothing.
     """
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "alignment"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     parallel: Resource
     """Sentences of the base's language and of the new one, two columns."""
@@ -45,7 +45,7 @@ class Alignment(Component):
     """Copy the tokens that both vocabularies have.  For languages that share a script but not their words, leave it off."""
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
-        """Raises DataError when no pair of sentences is short enough."""
+        """Raises DataError when no pair of sentences is short enough, or fewer than two pieces can be aligned."""
         pairs = read_parallel(self.parallel, ctx)[: self.max_sentences]
         left, right = ids(old, [a for a, _ in pairs]), ids(new, [b for _, b in pairs])
         fits = [i for i in range(len(pairs)) if 0 < len(left[i]) <= self.max_length and 0 < len(right[i]) <= self.max_length]
@@ -57,7 +57,14 @@ class Alignment(Component):
             )
         counts = align([left[i] for i in fits], [right[i] for i in fits], (len(old.tokens), len(new.tokens)), self.iterations)
         placed = self._strongest(counts)
-        ctx.log.info(f"{len(fits):,} sentence pairs align {int((np.diff(placed.indptr) > 0).sum()):,} of {len(new.tokens):,} new pieces")
+        aligned = int((np.diff(placed.indptr) > 0).sum())
+        if aligned < 2:
+            raise DataError(
+                f"{len(fits):,} sentence pairs align {aligned} of {len(new.tokens):,} new pieces: they say nothing of the rest",
+                where=self.parallel.name,
+                hint="Give more pairs, and check which column is which language.",
+            )
+        ctx.log.info(f"{len(fits):,} sentence pairs align {aligned:,} of {len(new.tokens):,} new pieces")
         return self._with_rest(placed, old, new, texts, ctx)
 
     def _strongest(self, counts: csr_array) -> csr_array:
@@ -89,11 +96,12 @@ class Alignment(Component):
 
 
 def ids(vocab: Vocab, texts: list[str]) -> list[list[int]]:
-    """Pieces of texts without special tokens."""
+    """Pieces of texts without special and unknown tokens."""
+    unknown = vocab.special.get("unk")
     backend = vocab.tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
-    return [item.ids for item in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    return [[i for i in item.ids if i != unknown] for item in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 @dataclass(frozen=True)

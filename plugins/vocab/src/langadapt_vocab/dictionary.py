@@ -45,10 +45,11 @@ def read_parallel(resource: Resource, ctx: Context) -> list[tuple[str, str]]:
 def read_pairs(resource: Resource, ctx: Context) -> Iterator[tuple[str, str]]:
     """Rows with text on both sides."""
     for path in fetch(resource, ctx):
-        yield from _pairs(resource, tables.rows(path))
+        yield from _pairs(resource, tables.rows(path), ctx)
 
 
-def _pairs(resource: Resource, rows: Iterator[tuple[str, dict[str, object]]]) -> Iterator[tuple[str, str]]:
+def _pairs(resource: Resource, rows: Iterator[tuple[str, dict[str, object]]], ctx: Context) -> Iterator[tuple[str, str]]:
+    said = False
     for where, row in rows:
         names = [resource.columns.get(name, name) for name in ("source", "target")]
         if not set(names) <= set(row):
@@ -59,6 +60,12 @@ def _pairs(resource: Resource, rows: Iterator[tuple[str, dict[str, object]]]) ->
                     hint="Map them in the manifest: columns: {source: NAME, target: NAME}.",
                 )
             names = list(row)
+            if not said:
+                ctx.log.warning(
+                    f"{where}: no columns 'source' and 'target': '{names[0]}' is read as the base's language, '{names[1]}' as the new one. "
+                    "If these are words, the file lacks its line of names."
+                )
+            said = True
         source, target = (str(row[name]).strip() for name in names)
         if source and target:
             yield source, target

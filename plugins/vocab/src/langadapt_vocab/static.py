@@ -13,6 +13,7 @@ from langadapt.artifacts import tables
 from langadapt.artifacts.fetch import fetch
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
+from langadapt.modeling.segmentation import splitter
 from langadapt.registry.component import Context
 from langadapt.registry.kinds import Vocab
 
@@ -30,9 +31,9 @@ class Space:
     words: list[str]
     vectors: np.ndarray
 
-    def places(self) -> dict[str, int]:
-        """Word → row."""
-        return {word: i for i, word in enumerate(self.words)}
+    def folded(self) -> dict[str, int]:
+        """Word in lower case → row of its most frequent spelling, as dictionaries are looked up; German nouns have no other."""
+        return {self.words[i].lower(): i for i in reversed(range(len(self.words)))}
 
 
 def train_space(sentences: Sentences, dimensions: int, epochs: int, min_count: int, ctx: Context) -> Space:
@@ -71,11 +72,16 @@ def _stable(text: str) -> int:
 
 
 class Sentences:
-    """Texts as token or word lists, walked as often as training wants."""
+    """Texts as lists of a tokenizer's tokens, or of words without one, walked as often as training wants.
 
-    def __init__(self, texts: Iterable[str], tokenizer: Tokenizer | None = None) -> None:
+    Raises:
+        DataError: words are wanted, and those of this script cannot be told apart here.
+    """
+
+    def __init__(self, texts: list[str], tokenizer: Tokenizer | None = None) -> None:
         self.texts = texts
         self.tokenizer = tokenizer
+        self.words = splitter(texts) if tokenizer is None else None
 
     def __iter__(self) -> Iterator[list[str]]:
         block: list[str] = []
@@ -87,9 +93,9 @@ class Sentences:
         yield from self._split(block)
 
     def _split(self, block: list[str]) -> Iterator[list[str]]:
-        if self.tokenizer is None:
-            yield from (text.split() for text in block)
-        else:
+        if self.words is not None:
+            yield from map(self.words, block)
+        elif self.tokenizer is not None:
             yield from (item.tokens for item in self.tokenizer.encode_batch(block, add_special_tokens=False))
 
 
@@ -115,35 +121,46 @@ def read_space(resource: Resource, ctx: Context) -> Space:
     """Vectors in the text format of word2vec and fastText (``word v1 v2 …``, with or without a first line of sizes; .gz too).
 
     Raises:
-        DataError: a line of another length, something that is no number, or no vectors.
+        DataError: a line of another length (or than the first line says), something that is no finite number, or no vectors.
     """
     words: list[str] = []
     rows: list[np.ndarray] = []
     for path in fetch(resource, ctx):
-        _read_file(path, words, rows)
+        _read_file(path, words, rows, ctx)
     if not rows:
         raise DataError("there are no vectors", where=", ".join(map(str, fetch(resource, ctx))))
     return Space(words, unit(np.stack(rows)))
 
 
-def _read_file(path: Path, words: list[str], rows: list[np.ndarray]) -> None:
+def _read_file(path: Path, words: list[str], rows: list[np.ndarray], ctx: Context) -> None:
+    stated, begin = 0, len(words)
     for number, line in tables.lines(path):
         word, _, rest = line.rstrip().partition(" ")
-        values = np.fromstring(rest, dtype=np.float32, sep=" ") if _numeric(rest) else None
+        values = _numbers(rest)
         if values is None:
             raise DataError("not a word and its numbers", where=f"{path}:{number}", hint="The text format of word2vec or fastText is read.")
         if number == 1 and len(values) == 1 and word.isdigit():
+            stated, width = int(word), int(values[0])
             continue
+        if stated and len(values) != width:
+            raise DataError(f"{len(values)} numbers where the first line says {width}", where=f"{path}:{number}")
         if rows and len(values) != len(rows[0]):
             raise DataError(f"{len(values)} numbers where others have {len(rows[0])}", where=f"{path}:{number}")
         words.append(word)
         rows.append(values)
         if len(words) == MAX_WORDS:
             return
+    if len(words) - begin < stated:
+        ctx.log.warning(f"{path} has {len(words) - begin:,} vectors where its first line says {stated:,}: is it cut short?")
 
 
-def _numeric(text: str) -> bool:
-    return bool(text) and not set(text) - set("0123456789+-.eE naif")
+def _numbers(text: str) -> np.ndarray | None:
+    """Finite numbers between spaces; None where something else is among them."""
+    try:
+        values = np.fromstring(text, dtype=np.float32, sep=" ")
+    except ValueError:
+        return None
+    return values if len(values) and np.isfinite(values).all() else None
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ class Wechsel(Component):
 
     kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "wechsel"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     dictionary: Resource
     old_vectors: Resource
@@ -48,12 +48,24 @@ class Wechsel(Component):
     min_count: Annotated[int, Field(ge=1)] = 3
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
-        """Raises ModelError without vectors or text of the new language, DataError when the dictionary joins fewer than 50 words."""
+        """The mixture.
+
+        Raises:
+            ModelError: no vectors and no text of the new language.
+            DataError: the dictionary joins fewer than 50 words, or a vocabulary spells none of its vectors' words.
+        """
         left = read_space(self.old_vectors, ctx)
         right = self._new_space(texts, ctx)
         rotation = self._aligned(left, right, ctx)
         of_old, old_known = token_places(old, Space(left.words, left.vectors @ rotation))
         of_new, new_known = token_places(new, right)
+        for side, known in (("old", old_known), ("new", new_known)):
+            if not known.any():
+                raise DataError(
+                    f"no piece of the {side} vocabulary spells a word of its vectors",
+                    where=(self.old_vectors if side == "old" else self.new_vectors or self.dictionary).name,
+                    hint="Check that base, vectors and dictionary are of the same languages, in this order.",
+                )
         special = {new.special[role]: old.special[role] for role in new.special if role in old.special}
         placed = np.array([i for i in np.flatnonzero(new_known) if i not in special], dtype=np.int64)
         near = nearest(of_new[placed], of_old, np.flatnonzero(old_known), self.neighbours, self.temperature)
@@ -78,7 +90,7 @@ class Wechsel(Component):
 
     def _aligned(self, left: Space, right: Space, ctx: Context) -> np.ndarray:
         """(k_old, k_new) orthogonal map from the old space into the new one."""
-        places_left, places_right = left.places(), right.places()
+        places_left, places_right = left.folded(), right.folded()
         pairs = read_dictionary(self.dictionary, ctx)
         joined = [(places_left[a], places_right[b]) for a, b in pairs if a in places_left and b in places_right]
         if len(joined) < min(LEAST, left.vectors.shape[1], right.vectors.shape[1]):
