@@ -6,7 +6,7 @@ import importlib.util
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -123,14 +123,19 @@ def splitter(texts: list[str]) -> Callable[[str], list[str]]:
     return _icu_words if _unspaced(texts) else str.split
 
 
+def unspaced_share(texts: Iterable[str]) -> float:
+    """Share of the letters that are of a script without white space between words."""
+    counts = Counter(letter for text in texts for letter in text if letter.isalpha())
+    return sum(n for letter, n in counts.items() if unicodedata.name(letter, "").startswith(UNSPACED)) / max(counts.total(), 1)
+
+
 def _unspaced(texts: list[str]) -> bool:
-    letters = [letter for text in texts[:1000] for letter in text if letter.isalpha()]
-    unspaced = sum(unicodedata.name(letter, "").startswith(UNSPACED) for letter in letters)
-    if unspaced <= len(letters) / 2:
+    share = unspaced_share(texts[:1000])
+    if share <= 0.5:
         return False
     if importlib.util.find_spec("icu4py") is None:
         raise DataError(
-            f"{unspaced / len(letters):.0%} of the letters are of a script that sets no white space: its words cannot be told apart",
+            f"{share:.0%} of the letters are of a script that sets no white space: its words cannot be told apart",
             hint="Install the plugin langadapt-objectives: it brings ICU, which knows these words.",
         )
     return True
@@ -141,9 +146,19 @@ def _icu_words(text: str) -> list[str]:
 
 
 def _icu_places(text: str) -> list[tuple[int, int]]:
+    return [(start, end) for start, end in icu_segments(text) if any(map(str.isalnum, text[start:end]))]
+
+
+def icu_segments(text: str) -> list[tuple[int, int]]:
+    """Words, and what stands between them, as (start, end) in characters; by the Unicode rules (UAX #29) and ICU's dictionaries."""
     from icu4py.breakers import WordBreaker
 
-    return [(start, end) for start, end in WordBreaker(text, "root").segments() if any(map(str.isalnum, text[start:end]))]
+    found: list[tuple[int, int]] = list(WordBreaker(text, "root").segments())
+    if text.isascii() or max(text, default="") <= "\uffff":
+        return found
+    units = np.cumsum([0, *(1 + (letter > "\uffff") for letter in text)])  # ICU counts UTF-16 units: an emoji is two
+    places = np.searchsorted(units, np.array(found))
+    return [(int(start), int(end)) for start, end in places]
 
 
 def _spaced_places(text: str) -> list[tuple[int, int]]:

@@ -110,7 +110,7 @@ def apply_mixture(
             f"first '{new.convert_ids_to_tokens(int(broken[0]))}'",
             hint="Check the base's own rows, and the vectors that the vocab-init reads.",
         )
-    outputs = _mixed(decoder.weight, mixture, size_old) if decoder is not None and not tied else None
+    outputs = _mixed_outputs(decoder.weight, embeddings.weight, mixture, size_old) if decoder is not None and not tied else None
     new_bias = _bias(bias, mixture, size_old, log_probabilities) if bias is not None else None
     pad = new.pad_token_id
     if pad is not None and embeddings.padding_idx is not None and old.pad_token_id is not None:
@@ -143,6 +143,22 @@ def _mixed(weight: torch.Tensor, mixture: Mixture, size_old: int) -> torch.Tenso
     return torch.from_numpy(rows)
 
 
+def _mixed_outputs(weight: torch.Tensor, inputs: torch.Tensor, mixture: Mixture, size_old: int) -> torch.Tensor:
+    """(V_new, d_out) rows of an untied output layer: mixed as the inputs are.
+
+    A row set outright belongs to the space of the inputs.  Its output row is what the weights mix, and where there are none the mean of
+    the old output rows, as far from it, in deviations of each side, as the input row is from theirs.
+    """
+    old, of_inputs = (matrix.detach().float().numpy()[:size_old] for matrix in (weight, inputs))
+    rows = _mixed(weight, Mixture(mixture.weights, mixture.provenance), size_old).numpy()
+    outright = [i for i in mixture.rows if mixture.weights.indptr[i] == mixture.weights.indptr[i + 1]]
+    rows[outright] = old.mean(0)
+    if outright and old.shape[1] == of_inputs.shape[1]:
+        apart = (np.stack([mixture.rows[i] for i in outright]) - of_inputs.mean(0)) / np.maximum(of_inputs.std(0), 1e-12)
+        rows[outright] += apart * old.std(0)
+    return torch.from_numpy(rows)
+
+
 def _copied(mixture: Mixture) -> np.ndarray:
     """New ids whose row is one old row with weight 1."""
     single = np.flatnonzero(np.diff(mixture.weights.indptr) == 1)
@@ -157,6 +173,7 @@ def _bias(bias: torch.Tensor, mixture: Mixture, size_old: int, log_probabilities
     mixed = np.asarray(mixture.weights @ old, dtype=np.float32)
     copied = _copied(mixture)
     kept = old[mixture.weights.indices[mixture.weights.indptr[copied]]]
+    mixed[np.diff(mixture.weights.indptr) == 0] = kept.mean() if len(kept) else 0.0  # else a new token would win over every old one
     if log_probabilities is not None:
         shift = float(np.mean(kept) - np.mean(log_probabilities[copied])) if len(copied) else 0.0
         mixed = log_probabilities + np.float32(shift)

@@ -122,8 +122,9 @@ class BothEnds(dict[str, list[Token]]):
 
         Where it takes a piece from inside words for all that is left, the mark remains, and the word is read again here.
         """
-        found = self.turned.tokenize(word[::-1] + BEGINNING)
-        if len(found) == 1 and found[0].value == self.unknown:
+        marked = BEGINNING in word or INSIDE in word
+        found = [] if marked else self.turned.tokenize(word[::-1] + BEGINNING)
+        if marked or (len(found) == 1 and found[0].value == self.unknown):
             pieces = self._backward(word)
             return None if pieces is None else [self.vocab[piece] for piece in pieces]
         ids = [token.id for token in found]
@@ -145,7 +146,7 @@ class BothEnds(dict[str, list[Token]]):
 
 
 BEGINNING, INSIDE = "\0", "\1"
-"""What stands behind a word that is turned round, and before its pieces but the first: neither is ever in a text."""
+"""What stands behind a word that is turned round, and before its pieces but the first: letters of no language."""
 
 
 def _turned(vocab: Mapping[str, int], prefix: str, unknown: str, longest_word: int) -> models.WordPiece:

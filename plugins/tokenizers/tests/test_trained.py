@@ -163,6 +163,5 @@ def test_a_corpus_too_small_for_its_vocabulary_is_said(family: Any, caplog: pyte
     assert f"Lower vocab_size to {size} or less" in (refused.value.hint or "")
     with caplog.at_level("WARNING"):
         tokenizer = family(vocab_size=max(size + 20, 100)).train(texts, None, Context(log=logging.getLogger("trained")))
-    assert len(tokenizer) <= size + 20
-    if len(tokenizer) < size + 20:
-        assert f"{len(tokenizer):,} entries came out where {size + 20:,} were asked for" in caplog.text
+    if len(tokenizer) < max(size + 20, 100):
+        assert f"{len(tokenizer):,} entries came out where {max(size + 20, 100):,} were asked for" in caplog.text

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
 
 from langadapt.errors import DataError
+from langadapt.modeling.segmentation import icu_segments, unspaced_share
 
 SPAN_GROWTH, LONGEST_SPAN = 0.2, 10
 """A span grows by another word with probability 1 - 0.2, up to 10 words: 3.8 on average (SpanBERT)."""
-
-UNSPACED = {"Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan"}
-"""Scripts that set no white space between words."""
 
 
 def dynamic(free: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
@@ -86,9 +85,7 @@ def word_ends(text: str, words: str) -> list[int]:
     """
     if words == "white-space":
         return [i for i, letter in enumerate(text) if letter.isspace() and i and not text[i - 1].isspace()] + [len(text)]
-    from icu4py.breakers import WordBreaker
-
-    return [end for start, end in WordBreaker(text, "root").segments() if not text[start:end].isspace()]
+    return [end for start, end in icu_segments(text) if not text[start:end].isspace()]
 
 
 def check_white_space(texts: Iterable[str]) -> None:
@@ -97,16 +94,9 @@ def check_white_space(texts: Iterable[str]) -> None:
     Raises:
         DataError: most letters of the first thousand texts are of such a script.
     """
-    import regex
-
-    letters = regex.compile(r"\p{L}")
-    unspaced = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in sorted(UNSPACED)) + "]")
-    total = found = 0
-    for _, text in zip(range(1000), texts, strict=False):
-        total += len(letters.findall(text))
-        found += len(unspaced.findall(text))
-    if total and found > total / 2:
+    share = unspaced_share(itertools.islice(texts, 1000))
+    if share > 0.5:
         raise DataError(
-            f"words are to be told apart by white space, but {found / total:.0%} of the letters are of a script that sets none",
+            f"words are to be told apart by white space, but {share:.0%} of the letters are of a script that sets none",
             hint="Write words: icu.",
         )

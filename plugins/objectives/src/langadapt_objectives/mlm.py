@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class MaskedLanguageModel(Component):
 
     kind: ClassVar[str] = "objective"
     name: ClassVar[str] = "mlm"
+    version: ClassVar[str] = "2"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",),)
     separable: ClassVar[bool] = True
     needs_mlm_head: ClassVar[bool] = True
@@ -63,7 +65,7 @@ class MaskedLanguageModel(Component):
         """Mask all rows in one go; labels are the tokens that were hidden."""
         lengths = [len(row["text"]) for row in rows]
         flat = np.fromiter((token for row in rows for token in row["text"]), dtype=np.int64, count=sum(lengths))
-        special = special_ids(tokenizer)
+        special, size = numbering(tokenizer)
         free = np.flatnonzero(~np.isin(flat, special))
         chosen = self._chosen(free, rows, rng)
         if not len(chosen):
@@ -73,7 +75,7 @@ class MaskedLanguageModel(Component):
         masked = flat.copy()
         masked[chosen[fate < 0.8]] = tokenizer.mask_token_id
         swapped = chosen[(fate >= 0.8) & (fate < 0.9)]
-        masked[swapped] = ordinary_ids(len(tokenizer), special)[rng.integers(len(tokenizer) - len(special), size=len(swapped))]
+        masked[swapped] = ordinary_ids(rng.integers(size - len(special), size=len(swapped)), special)
         ends = np.cumsum(lengths)
         starts = ends - lengths
         sequences = [masked[a:b].tolist() for a, b in zip(starts, ends, strict=True)]
@@ -95,11 +97,19 @@ class MaskedLanguageModel(Component):
         return Loss(cross_entropy(logits, labels, reduction="sum"))
 
 
-def special_ids(tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
-    """Ids that masking leaves alone, sorted."""
-    return np.array(sorted(set(tokenizer.all_special_ids)), dtype=np.int64)
+KNOWN: WeakKeyDictionary[PreTrainedTokenizerFast, tuple[np.ndarray, int]] = WeakKeyDictionary()
 
 
-def ordinary_ids(size: int, special: np.ndarray) -> np.ndarray:
-    """All other ids."""
-    return np.setdiff1d(np.arange(size, dtype=np.int64), special)
+def numbering(tokenizer: PreTrainedTokenizerFast) -> tuple[np.ndarray, int]:
+    """Ids that masking leaves alone, sorted, and how many ids there are.
+
+    Remembered, as a training run asks at each step: transformers builds the whole vocabulary to count it, a tenth of a second for XLM-R's.
+    """
+    if tokenizer not in KNOWN:
+        KNOWN[tokenizer] = np.array(sorted(set(tokenizer.all_special_ids)), dtype=np.int64), len(tokenizer)
+    return KNOWN[tokenizer]
+
+
+def ordinary_ids(numbers: np.ndarray, special: np.ndarray) -> np.ndarray:
+    """The ids that stand at these places once the special ones are left out, (n,)."""
+    return numbers + np.searchsorted(special - np.arange(len(special)), numbers, side="right")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
+    from langadapt.modeling.tokenization_bidirectional import BothEnds
+
 
 class BidirectionalWordPiece(WordPiece):
     """A WordPiece vocabulary, read from the front and from the back of each word (KR-BERT, Lee et al. 2020, arXiv:2008.03979).
@@ -35,17 +37,23 @@ class BidirectionalWordPiece(WordPiece):
         return found  # type: ignore[no-any-return]
 
 
-def piece_counts(backend: Tokenizer, texts: Iterable[str]) -> dict[str, int]:
-    """How often each piece is in either reading of the words of the texts, cut by a plain WordPiece tokenizer's own rules."""
+def piece_counts(backend: Tokenizer, texts: Iterable[str], both: BothEnds | None = None) -> dict[str, int]:
+    """How often each piece is in either reading of the words of the texts, cut by a plain WordPiece tokenizer's own rules.
+
+    Args:
+        both: what reads words, of a tokenizer that has words added whole; None reads with all entries.
+    """
     normalize = backend.normalizer.normalize_str if backend.normalizer is not None else str
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalize(text)))
     from langadapt.modeling.tokenization_bidirectional import BothEnds
 
-    both = BothEnds(backend.get_vocab(with_added_tokens=False), {}, prefix=backend.model.continuing_subword_prefix)
+    both = both or BothEnds(backend.get_vocab(with_added_tokens=False), {}, prefix=backend.model.continuing_subword_prefix)
     counts: Counter[str] = Counter()
     for word, count in words.items():
+        if word in both.words:
+            counts[word] += count
         for pieces in (both.forward(word), both.backward(word)):
             for piece in pieces or []:
                 counts[piece] += count

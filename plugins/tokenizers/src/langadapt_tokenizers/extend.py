@@ -35,7 +35,7 @@ class Extend(Component):
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "extend"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     budget: Annotated[int, Field(ge=1, le=500_000)] = 1000
     """Tokens to add at most (BPE's intermediate pieces count)."""
@@ -155,16 +155,19 @@ def _cutter(base: PreTrainedTokenizerFast, model: dict[str, Any]) -> Callable[[s
 
 
 def _word_counts(base: PreTrainedTokenizerFast, texts: Iterable[str], ctx: Context) -> Counter[str]:
-    """Occurrences of each word, as the tokenizer's normalizer and pre-tokenizer hand it to the model."""
+    """Occurrences of each word, as the tokenizer's normalizer and pre-tokenizer hand it to the model; added tokens never reach it."""
     backend = plain(base)
     normalize = backend.normalizer.normalize_str if backend.normalizer is not None else str
     split = backend.pre_tokenizer.pre_tokenize_str if backend.pre_tokenizer is not None else lambda text: [(text, None)]
+    added = sorted((token.content for token in base.added_tokens_decoder.values()), key=lambda content: (-len(content), content))
+    outside = regex.compile("|".join(map(regex.escape, added)) or r"(?!)")  # what the tokenizer takes out before it cuts words
     signs = Signs()
     counts: Counter[str] = Counter()
     for text in texts:
-        normal = normalize(text)
-        signs.compare(text, normal)
-        counts.update(word for word, _ in split(normal))
+        for part in filter(str.strip, outside.split(text)):
+            normal = normalize(part)
+            signs.compare(part, normal)
+            counts.update(word for word, _ in split(normal))
     signs.check(ctx)
     return counts
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import regex
@@ -35,6 +36,7 @@ class Prune(Component):
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "prune"
+    version: ClassVar[str] = "2"
 
     scripts: list[str] = []
     """ISO 15924 codes: pieces written in these scripts alone stay, used or not."""
@@ -63,15 +65,16 @@ class Prune(Component):
 
     def _kept(self, state: dict[str, Any], base: PreTrainedTokenizerFast, counts: Counter[int]) -> set[int]:
         """Ids that stay."""
-        native = regex.compile(rf"^▁?(##)?[{script_class(self.scripts)}\p{{M}}]*$") if self.scripts else None
+        native = regex.compile(rf"[{script_class(self.scripts)}\p{{M}}]*") if self.scripts else None
+        spelt = _speller(base, state)
         plain = set(string.ascii_letters + string.digits + string.punctuation + "▁ \u200c\u200d।॥")
         special = set(base.all_special_ids) | {item["id"] for item in state["added_tokens"]}
         kept = set(special)
         for token, index in base.get_vocab().items():
-            bare = token.removeprefix("▁").removeprefix("##")
+            bare = spelt(token)
             if (
                 counts[index] >= self.min_count
-                or (native is not None and native.match(token))
+                or (native is not None and native.fullmatch(bare))
                 or token == "▁"
                 or (len(bare) == 1 and bare in plain)
             ):
@@ -81,6 +84,15 @@ class Prune(Component):
         if state["model"].get("byte_fallback"):
             kept.update(base.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in range(256)]))
         return kept
+
+
+def _speller(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> Callable[[str], str]:
+    """What a piece spells, without marks of a word's beginning or inside."""
+    decoder = base.backend_tokenizer.decoder
+    if decoder is not None and "ByteLevel" in json.dumps(state["decoder"]):
+        return lambda token: decoder.decode([token]).removeprefix(" ")  # half a letter's bytes spell U+FFFD, which is of no script
+    inside = state["model"].get("continuing_subword_prefix") or "##"
+    return lambda token: token.removeprefix("▁").removeprefix(inside)
 
 
 def _counts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Counter[int]:
@@ -102,7 +114,7 @@ def _counts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Counter
 def _both_readings(base: BidirectionalWordPieceTokenizerFast, texts: Iterable[str]) -> Counter[int]:
     """Occurrences of each id in either reading of the words: without the losing one's pieces another would come up, and might win."""
     vocab = base.get_vocab()
-    return Counter({vocab[piece]: count for piece, count in piece_counts(base.plain_backend(), texts).items()})
+    return Counter({vocab[piece]: count for piece, count in piece_counts(base.plain_backend(), texts, base.both_ends).items()})
 
 
 def _close_over_merges(model: dict[str, Any], kept: set[int]) -> None:

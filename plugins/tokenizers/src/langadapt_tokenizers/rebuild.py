@@ -82,6 +82,8 @@ def like(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> PreTrainedToke
         tokenizer_object=Tokenizer.from_str(json.dumps(state, ensure_ascii=False)),
         model_max_length=base.model_max_length,
         model_input_names=list(base.model_input_names),
+        padding_side=base.padding_side,
+        truncation_side=base.truncation_side,
         additional_special_tokens=[token for token in base.all_special_tokens if token not in roles.values()],
         **named,
     )

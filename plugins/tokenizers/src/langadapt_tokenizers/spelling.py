@@ -44,9 +44,9 @@ _ACCENT = regex.compile(f"[{ACCENTS}]")
 
 OPTIONAL = ("Inherited", "Common", "Latin", "Greek", "Cyrillic", "Arabic", "Hebrew", "Syriac")
 
-SIGNS = regex.compile(r"[\p{M}--[" + "".join(rf"\p{{Script={name}}}" for name in OPTIONAL) + "]]", regex.V1)
-"""Marks without which a word is another or none.  Points of the consonant scripts of the Near East are not among them: most text does
-without."""
+SIGNS = regex.compile(r"[[\p{M}--[" + "".join(rf"\p{{Script={name}}}" for name in OPTIONAL) + "]]\u3099\u309a]", regex.V1)
+"""Marks without which a word is another or none, the voicing marks of kana among them (Unicode calls their script "inherited").  Points of
+the consonant scripts of the Near East are not: most text does without."""
 
 SHARE = 0.05
 """Texts that may lose vowel signs before a tokenizer is refused: a few foreign words are in every corpus."""

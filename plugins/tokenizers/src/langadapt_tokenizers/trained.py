@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import string
 import unicodedata
 from collections import Counter
@@ -14,6 +15,7 @@ from pydantic import Field
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from langadapt.errors import DataError
+from langadapt.modeling.segmentation import unspaced_share
 from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.spelling import rules, spelt
 
@@ -32,7 +34,7 @@ class WordPiece(Component):
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "wordpiece"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     vocab_size: VocabSize = 30_000
     min_frequency: Annotated[int, Field(ge=1)] = 2
@@ -47,9 +49,11 @@ class WordPiece(Component):
         Raises:
             DataError: the corpus is empty, its characters alone need more entries than asked for, or it has less than half of them.
         """
+        _check_white_space(texts)
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         characters = _characters(self.spelt(text) for text in texts)
-        inside = [f"##{c}" for c in characters if c not in string.punctuation]
+        # A mark of punctuation is a word of its own: no word has one inside.
+        inside = [f"##{c}" for c in characters if c not in string.punctuation and not unicodedata.category(c).startswith("P")]
         _check_size(self.vocab_size, len(special) + len(characters) + len(inside), len(characters))
         ctx.log.info(f"training WordPiece ({len(characters)} characters)")
         # The trainer numbers ##-pieces in the order of a randomly seeded hash map, and ties between merges go by number: two runs
@@ -103,11 +107,21 @@ def _check_size(wanted: int, least: int, characters: int) -> None:
         )
 
 
+def _check_white_space(texts: Iterable[str]) -> None:
+    """Refuse text whose lines would be one word each, too long for any entry."""
+    share = unspaced_share(itertools.islice(texts, 1000))
+    if share > 0.5:
+        raise DataError(
+            f"WordPiece cuts words that white space sets apart, but {share:.0%} of the letters are of a script that sets none",
+            hint="Use the tokenizer 'unigram'.",
+        )
+
+
 def _check_found(tokenizer: Tokenizer, wanted: int, ctx: Context) -> None:
     """Refuse a vocabulary for which the corpus has less than half the pieces, and say it loudly of a smaller gap."""
     size = tokenizer.get_vocab_size()
     told = f"{size:,} entries came out where {wanted:,} were asked for: the corpus has no more pieces that repeat"
-    if size < wanted / 2:
+    if wanted > 1000 and size < wanted / 2:  # who asks for a few hundred is trying things out
         raise DataError(told, hint=f"Lower vocab_size to {size:,} or less, or give more text.")
     if size < wanted:
         ctx.log.warning(told)
