@@ -14,7 +14,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from langadapt.errors import DataError
-from langadapt.modeling.segmentation import ENOUGH, Cut, recommend, splitter
+from langadapt.modeling.segmentation import ENOUGH, Cut, recommend, spelling, split, splitter
+from langadapt.registry.component import Context
 from tests.test_vocabulary_recipes import head
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -88,7 +89,8 @@ def test_thai_words_are_told_apart(run: Run, e5: Path, tmp_path: Path) -> None:
 
     advice = json.loads(done.stdout, parse_constant=refuse)
     assert advice["words"] > 10 * advice["texts"]
-    assert 1 <= advice["cuts"]["keep"]["fertility"] < 4
+    for cut in advice["cuts"].values():  # counted in the text: a word alone would have a mark of its beginning
+        assert cut["fertility"] * advice["words"] == pytest.approx(cut["tokens"] * advice["texts"])
     assert json.loads((tmp_path / "out" / "tokens.json").read_text(), parse_constant=refuse) == advice
 
 
@@ -131,3 +133,17 @@ def test_what_is_recommended(cuts: dict[str, Cut], words: int, choice: str) -> N
     found, reasons = recommend({"keep": KEEP, **cuts}, words)
     assert found == choice
     assert ("a million" in " ".join(reasons)) == (words < ENOUGH)
+
+
+def test_texts_that_repeat_are_not_held_out_of_themselves() -> None:
+    texts = [f"premise {i // 4}" for i in range(400)]
+    train, held = split(texts)
+    assert (len(train), len(held)) == (90, 10)
+    assert not set(train) & set(held)
+
+
+def test_a_replacement_is_spelt_as_the_base(registry: Any, tiny: Path) -> None:
+    texts = ["Árvíztűrő TÜKÖRFÚRÓGÉP the quick brown fox"] * 60
+    for options in ({}, {"lowercase": True}, {"lowercase": True, "strip_accents": True}):
+        base = registry.build("tokenizer", {"use": "wordpiece", "vocab_size": 200, **options}).train(texts, None, Context())
+        assert spelling(base) == {"lowercase": False, "strip_accents": False} | options

@@ -80,6 +80,9 @@ def says_where_a_token_came_from(run: Run, release: Path, token: str, before: An
     assert sum(weight for _, weight in row["sources"]) == pytest.approx(1, abs=1e-3)
     assert sorted(pieces) == sorted(before.tokenize(token))[: len(pieces)]
     assert token in run("show-token", release, token).stdout
+    assert token in run("show-token", release.parent, token).stdout, "a run's folder is as good"
+    nowhere = run("show-token", release.parent.parent, token)
+    assert (nowhere.returncode, "no encoder here" in nowhere.stderr) == (2, True)
     refused = run("show-token", before.name_or_path, "kata")
     assert refused.returncode == 2
     assert "never moved" in refused.stderr

@@ -396,3 +396,30 @@ def test_a_decoders_copied_tokens_keep_their_logits(registry: Any, tmp_path: Pat
     ids = NEW(SHARED_TEXT[0], return_tensors="pt")["input_ids"]
     with torch.no_grad():
         assert torch.allclose(body(ids).last_hidden_state, again.base_model(ids).last_hidden_state, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["random", "overlap", "mean", "mean-subword"])
+def test_untied_output_rows_keep_their_own_scale(registry: Any, how: str) -> None:
+    """Rows set outright belong to the inputs: an output layer of another scale gets rows of its scale."""
+    model = make("bert", tied=False)
+    decoder: Any = output_layer(model)[0]
+    with torch.no_grad():
+        decoder.weight.copy_(3 + 0.4 * torch.randn_like(decoder.weight))
+    apply_mixture(model, propose(registry, how, model, NEW), OLD, NEW)
+    fresh = [i for i in range(len(NEW)) if i not in copied(NEW)[0]] or list(range(len(NEW)))
+    rows = output_rows(model)[fresh]
+    assert 2.8 < rows.mean() < 3.2
+    assert rows.std() < 0.8
+    bias = output_layer(model)[1]
+    assert bias is not None
+    assert (bias[fresh] != 0).all()
+
+
+def test_a_row_that_is_no_number_is_refused(registry: Any) -> None:
+    model = make("bert")
+    mixture = propose(registry, "mean-subword", model, NEW)
+    mixture.rows[7] = np.full(32, np.nan, dtype=np.float32)
+    before = model.get_input_embeddings().weight.detach().clone()
+    with pytest.raises(ModelError, match="1 tokens a row with a number that is not finite"):
+        apply_mixture(model, mixture, OLD, NEW)
+    assert torch.equal(model.get_input_embeddings().weight, before)

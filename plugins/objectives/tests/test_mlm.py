@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from langadapt_objectives.mlm import MaskedLanguageModel
+from langadapt_objectives.mlm import MaskedLanguageModel, ordinary_ids
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
@@ -191,3 +191,29 @@ def test_span_rate_that_leaves_no_gap(loaded: LoadedEncoder) -> None:
     objective, rows = worded(loaded, ["एक दोन तीन चार"] * 4, "span", 0.9)
     with pytest.raises(DataError, match=r"below 0\.79"):
         objective.collate(rows, loaded.tokenizer, np.random.default_rng(0))
+
+
+def test_an_emoji_moves_no_words_end(data: Path) -> None:
+    """ICU counts it as two."""
+    ends = MaskedLanguageModel(masking="whole-word").word_ends()
+    assert ends is not None
+    text = "😀 love 👨‍👩‍👧 it आहे 😂😂 क्षत्रिय word"
+    words = [text[a:b].strip() for a, b in itertools.pairwise([0, *ends(text)])]
+    assert words == ["😀", "love", "👨‍👩‍👧", "it", "आहे", "😂", "😂", "क्षत्रिय", "word"]
+    with gzip.open(data / "raw" / "id-tweets.txt.gz", "rt", encoding="utf-8") as handle:
+        tweets = [line.rstrip("\n") for line in itertools.islice(handle, 3000)]
+    emotional = [tweet for tweet in tweets if max(tweet, default="") > "\uffff"]
+    assert len(emotional) > 100
+    for tweet in emotional:
+        places = set(ends(tweet))
+        assert max(places) <= len(tweet)
+        inside = {
+            i for i in range(1, len(tweet)) if tweet[i - 1].isalpha() and tweet[i].isalpha() and ord(tweet[i]) < 0x250 > ord(tweet[i - 1])
+        }
+        assert not places & inside, tweet
+
+
+def test_random_tokens_are_any_but_special_ones() -> None:
+    special = np.array([0, 1, 5, 9])
+    assert ordinary_ids(np.arange(6), special).tolist() == [2, 3, 4, 6, 7, 8]
+    assert ordinary_ids(np.arange(3), special[:0]).tolist() == [0, 1, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import logging
 from pathlib import Path
@@ -64,6 +65,10 @@ def test_new_words_are_one_token_and_old_text_is_cut_as_before(kind: str, bases:
     old, new = base.get_vocab(), extended.get_vocab()
     assert all(new[token] == index for token, index in old.items() if index < len(base) - len(base.get_added_vocab()))
     fresh = set(new) - set(old)
+    whole = {token for token in fresh if token.startswith(("▁", "Ġ")) or (kind == "wordpiece" and not token.startswith("##"))}
+    assert len(whole) > 50
+    reached = {token for text in tweets for token in extended.tokenize(text)}
+    assert len(whole & reached) > (0.75 if "bpe" in kind else 0.99) * len(whole), "BPE's intermediate pieces may stand alone nowhere"
     for text in OLD:
         now = extended.tokenize(text)
         if not fresh & set(now):
@@ -239,6 +244,7 @@ def uncased(letters: str) -> PreTrainedTokenizerFast:
 
 
 DESTROYED = {"mr": "उदाहरणार्थ", "bn": "উদ্যান", "ta": "தமிழ்", "th": "ที่นี่", "ml": "അമ്മ", "my": "မြန်မာ", "km": "ភាសាខ្មែរ"}
+DESTROYED["ja"] = "かぎがき"
 
 
 @pytest.mark.parametrize("language", list(DESTROYED))
@@ -276,3 +282,20 @@ def test_what_cannot_be_extended_is_refused(bases: dict[str, Any]) -> None:
     words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1}, unk_token="<unk>"))
     with pytest.raises(ModelError, match="WordLevel"):
         Extend().train(["a"], PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>"), Context())
+
+
+@pytest.mark.parametrize("special", [True, False], ids=["special", "added"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bases_added_tokens_are_no_words(kind: str, special: bool, bases: dict[str, Any], tweets: list[str]) -> None:
+    """A domain's mask such as HTTPURL never reaches the model: an entry for it would be dead."""
+    base = copy.deepcopy(bases[kind])
+    base.add_tokens(["HTTPURL", "gratis"], special_tokens=special)
+    texts = [f"{text} HTTPURL dan gratis juga" for text in tweets[:1000]]
+    extended = Extend(budget=60).train(texts, base, Context())
+    fresh = set(extended.get_vocab()) - set(base.get_vocab())
+    assert 0 < len(fresh) <= 60
+    assert not {token for token in fresh if "HTTP" in token or token.strip("▁Ġ") == "gratis"}
+    assert [token for token in extended.tokenize("kata HTTPURL gratis") if token.strip("▁Ġ") in ("HTTPURL", "gratis")] == [
+        "HTTPURL",
+        "gratis",
+    ]

@@ -141,6 +141,8 @@ def test_it_can_be_extended_and_pruned(both: Any, korean: tuple[list[str], list[
     pruned = Prune(min_saving=0).train(korean[1][:100], both, Context())
     assert (type(pruned), len(pruned) < len(both)) == (type(both), True)
     assert [pruned.tokenize(text) for text in korean[1][:100]] == [both.tokenize(text) for text in korean[1][:100]]
+    slim = Prune(min_saving=0).train(korean[0][:1000], extended, Context())
+    assert [slim.tokenize(text) for text in korean[0][:1000]] == [extended.tokenize(text) for text in korean[0][:1000]]
     advised = Advised(vocab_size=4000, budget=100).train(korean[1], both, Context())
     assert type(advised) is type(both)
 
@@ -216,3 +218,10 @@ def test_every_decomposable_character() -> None:
             assert recompose(decompose(letter * 2)) == unicodedata.normalize("NFC", letter * 2)
     assert decompose("ሰማ") == "ሰመ\ue003"
     assert len(decompose("한")) == 3
+
+
+def test_marks_of_the_reader_in_a_text(both: Any) -> None:
+    """Control characters that it uses itself are letters like others: unknown."""
+    reader = both.both_ends
+    for word in ("영화\0", "영화\1", "\0", "영\0화"):
+        assert reader.backward(word) == reader._backward(word)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from langadapt_tokenizers.prune import Prune
-from langadapt_tokenizers.trained import WordPiece
+from langadapt_tokenizers.trained import Bpe, WordPiece
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from langadapt.errors import ModelError
+from langadapt.errors import ModelError, RegistryError
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.registry.component import Context
 
@@ -198,3 +198,24 @@ def test_limits_inside_the_base_do_not_hide_text(texts: list[str]) -> None:
     made.backend_tokenizer.no_truncation()
     made.backend_tokenizer.no_padding()
     assert [tokens(smaller, text) for text in texts[:60]] == [tokens(made, text) for text in texts[:60]]
+
+
+def test_a_script_is_known_behind_its_bytes(texts: list[str], data: Path) -> None:
+    """Byte-level pieces of Marathi stay for 'Deva', though the corpus is English."""
+    with gzip.open(data / "raw" / "en-tweets.txt.gz", "rt", encoding="utf-8") as handle:
+        english = [line.rstrip("\n") for line in itertools.islice(handle, 1000)]
+    base = Bpe(vocab_size=3000).train(texts[:500] + english, None, Context())
+    without, with_script = (Prune(scripts=scripts, min_saving=0.0).train(english, base, Context()) for scripts in ([], ["Deva"]))
+    sample = texts[:50]
+    lengths = [sum(len(tokenizer.tokenize(text)) for text in sample) for tokenizer in (base, with_script, without)]
+    assert lengths[0] <= lengths[1] < 1.3 * lengths[0] < 0.7 * lengths[2]
+
+
+def test_scripts_by_their_parts(texts: list[str], data: Path) -> None:
+    with gzip.open(data / "raw" / "ko.txt.gz", "rt", encoding="utf-8") as handle:
+        korean = [line.rstrip("\n") for line in itertools.islice(handle, 1000)]
+    base = WordPiece(vocab_size=3000).train(korean, None, Context())
+    found = Prune(scripts=["Kore"], min_saving=0.0).train(texts[:20], base, Context())
+    assert len(found) > 0.8 * len(base)
+    with pytest.raises(RegistryError, match="unknown script 'Qaaq'"):
+        Prune(scripts=["Qaaq"]).train(texts[:20], base, Context())

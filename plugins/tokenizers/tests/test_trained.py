@@ -165,3 +165,19 @@ def test_a_corpus_too_small_for_its_vocabulary_is_said(family: Any, caplog: pyte
         tokenizer = family(vocab_size=max(size + 20, 100)).train(texts, None, Context(log=logging.getLogger("trained")))
     if len(tokenizer) < max(size + 20, 100):
         assert f"{len(tokenizer):,} entries came out where {max(size + 20, 100):,} were asked for" in caplog.text
+
+
+def test_words_that_white_space_does_not_set_apart_are_refused() -> None:
+    thai = ["ภาษาไทยเป็นภาษาที่มีการใช้งานในประเทศไทยและตลาดในกรุงเทพมหานคร"] * 30
+    for family in (WordPiece, Subcharacter):
+        with pytest.raises(DataError, match="100% of the letters are of a script that sets none"):
+            family(vocab_size=500).train(thai, None, Context())
+    assert Unigram(vocab_size=200).train(thai, None, Context()).unk_token_id is not None
+
+
+def test_no_punctuation_inside_words(data: Path) -> None:
+    with gzip.open(data / "raw" / "am.txt.gz", "rt", encoding="utf-8") as handle:
+        amharic = [line.strip() for line in itertools.islice(handle, 500)]
+    vocab = WordPiece(vocab_size=2000).train(amharic, None, Context()).get_vocab()
+    assert "።" in vocab
+    assert not [token for token in vocab if token.startswith("##") and unicodedata.category(token[2]).startswith("P")]

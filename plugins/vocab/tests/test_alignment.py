@@ -164,3 +164,23 @@ def test_distil_asks_for_text(tiny: Path) -> None:
     vocabulary = vocab_of(loaded.tokenizer, loaded.model)
     with pytest.raises(ModelError, match="corpus"):
         Distil().mixture(vocabulary, vocabulary, None, Context())
+
+
+def test_unknown_pieces_align_with_nothing(sentences: list[tuple[str, str]], registry: Any, tmp_path: Path) -> None:
+    """A base that spells half of the English words: no row is the unknown piece's."""
+    english, marathi = [a for a, _ in sentences[:3000]], [b for _, b in sentences[:3000]]
+    latin = registry.build("tokenizer", {"use": "wordpiece", "vocab_size": 600})
+    old = latin.train([text.replace("e", "") for text in english], None, Context())
+    new = registry.build("tokenizer", {"use": "wordpiece", "vocab_size": 800}).train(marathi, None, Context())
+    rows = np.random.default_rng(0).standard_normal((len(old), 8)).astype(np.float32)
+    before, after = vocab_of(old), vocab_of(new)
+    before = Vocab(before.tokens, before.tokenizer, before.special, rows)
+    file = tmp_path / "parallel.tsv"
+    file.write_text("source\ttarget\n" + "".join(f"{a}\t{b}\n" for a, b in sentences[:3000] if "\t" not in a + b), encoding="utf-8")
+    found = Alignment(parallel=resource(file)).mixture(before, after, None, Context())
+    aligned = [i for i, word in enumerate(found.provenance) if word == "aligned"]
+    assert len(aligned) > 200
+    assert not found.weights[aligned][:, [before.special["unk"]]].nnz
+    file.write_text("source\ttarget\neee\teee\n", encoding="utf-8")
+    with pytest.raises(DataError, match="none of 1 sentence pairs|align 0 of"):
+        Alignment(parallel=resource(file)).mixture(before, after, None, Context())

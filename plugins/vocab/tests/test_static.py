@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import logging
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from langadapt_vocab.focus import Focus, sparsemax_weights
 from langadapt_vocab.projection import FastTextProjection
 from langadapt_vocab.simple import Mean
-from langadapt_vocab.static import read_space, unit
+from langadapt_vocab.static import Space, read_space, unit
 
 from langadapt.errors import DataError, ModelError
 from langadapt.manifests.resource import PathSource, Resource, Sources
@@ -172,7 +173,14 @@ def test_vectors_are_read_with_and_without_a_header(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "no vectors"), ("घर 1 0\nदार 1\n", "1 numbers where others have 2"), ("घर eins zwei\n", "not a word and its")],
+    [
+        ("", "no vectors"),
+        ("घर 1 0\nदार 1\n", "1 numbers where others have 2"),
+        ("घर eins zwei\n", "not a word and its"),
+        ("घर 1 nan\n", "not a word"),
+        ("घर 1.2.3 4\n", "not a word"),
+        ("2 3\nघर 1 0\nदार 0 1\n", "2 numbers where the first line says 3"),
+    ],
 )
 def test_broken_vectors_name_their_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "some.txt"
@@ -180,3 +188,22 @@ def test_broken_vectors_name_their_line(tmp_path: Path, text: str, message: str)
     with pytest.raises(DataError, match=message) as found:
         read_space(vectors(file), Context())
     assert str(file) in str(found.value.where)
+
+
+def test_fewer_vectors_than_stated_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "some.txt"
+    file.write_text("5000 2\nघर 1 0\nदार 0 1\n", encoding="utf-8")
+    with caplog.at_level("WARNING"):
+        assert len(read_space(vectors(file), Context(log=logging.getLogger("static"))).words) == 2
+    assert "2 vectors where its first line says 5,000" in caplog.text
+
+
+def test_words_of_a_script_without_white_space() -> None:
+    from langadapt_vocab.static import Sentences
+
+    assert list(Sentences(["ฉันชอบกินข้าว"])) == [["ฉัน", "ชอบ", "กิน", "ข้าว"]]
+
+
+def test_words_are_found_in_any_case() -> None:
+    space = Space(["Haus", "haus", "Baum"], np.eye(3, dtype=np.float32))
+    assert space.folded() == {"haus": 0, "baum": 2}

@@ -49,7 +49,8 @@ def piece_counts(backend: Tokenizer, texts: Iterable[str], both: BothEnds | None
         words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalize(text)))
     from langadapt.modeling.tokenization_bidirectional import BothEnds
 
-    both = both or BothEnds(backend.get_vocab(with_added_tokens=False), {}, prefix=backend.model.continuing_subword_prefix)
+    if both is None:
+        both = BothEnds(backend.get_vocab(with_added_tokens=False), {}, prefix=backend.model.continuing_subword_prefix)
     counts: Counter[str] = Counter()
     for word, count in words.items():
         if word in both.words:
