@@ -12,6 +12,7 @@ import pytest
 import torch
 from langadapt_tokenizers.additions import merged, steps_to_one
 from langadapt_tokenizers.extend import Extend
+from langadapt_tokenizers.prune import Prune
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
@@ -299,3 +300,9 @@ def test_the_bases_added_tokens_are_no_words(kind: str, special: bool, bases: di
         "HTTPURL",
         "gratis",
     ]
+
+
+def test_pruning_such_a_base_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        Prune(min_saving=0).train(["उदाहरणार्थ abc"] * 9, uncased("abc"), Context(log=logging.getLogger("prune")))
+    assert "drops vowel signs: 'उदाहरणार्थ' becomes" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import string
 from collections import Counter
@@ -15,7 +16,8 @@ from langadapt.errors import ModelError
 from langadapt.modeling.scripts import script_class
 from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.bidirectional import piece_counts
-from langadapt_tokenizers.rebuild import like, pair, product, reads_both_ends, renumber, state_of
+from langadapt_tokenizers.rebuild import like, pair, plain, product, reads_both_ends, renumber, state_of
+from langadapt_tokenizers.spelling import Signs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -55,6 +57,7 @@ class Prune(Component):
         if base is None:
             raise ModelError("prune needs a base: name the stage's 'encoder'")
         state = state_of(base)
+        _say_lost_signs(base, texts, ctx)
         counts = _both_readings(base, texts) if reads_both_ends(base) else _counts(base, texts)
         kept = self._kept(state, base, counts)
         size = len(base)
@@ -67,7 +70,7 @@ class Prune(Component):
         """Ids that stay."""
         native = regex.compile(rf"[{script_class(self.scripts)}\p{{M}}]*") if self.scripts else None
         spelt = _speller(base, state)
-        plain = set(string.ascii_letters + string.digits + string.punctuation + "▁ \u200c\u200d।॥")
+        common = set(string.ascii_letters + string.digits + string.punctuation + "▁ \u200c\u200d।॥")
         special = set(base.all_special_ids) | {item["id"] for item in state["added_tokens"]}
         kept = set(special)
         for token, index in base.get_vocab().items():
@@ -76,7 +79,7 @@ class Prune(Component):
                 counts[index] >= self.min_count
                 or (native is not None and native.fullmatch(bare))
                 or token == "▁"
-                or (len(bare) == 1 and bare in plain)
+                or (len(bare) == 1 and bare in common)
             ):
                 kept.add(index)
         if state["model"]["type"] == "BPE":
@@ -84,6 +87,17 @@ class Prune(Component):
         if state["model"].get("byte_fallback"):
             kept.update(base.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in range(256)]))
         return kept
+
+
+def _say_lost_signs(base: PreTrainedTokenizerFast, texts: Iterable[str], ctx: Context) -> None:
+    """Pruning changes no spelling; that the base's own rules destroy words of this text is worth knowing."""
+    normalizer = plain(base).normalizer
+    if normalizer is None:
+        return
+    signs = Signs()
+    for text in itertools.islice(texts, 1000):
+        signs.compare(text, normalizer.normalize_str(text))
+    signs.say(ctx)
 
 
 def _speller(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> Callable[[str], str]:

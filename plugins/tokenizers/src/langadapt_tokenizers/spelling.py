@@ -67,19 +67,24 @@ class Signs:
             self.hurt += 1
             self.example = self.example or _first_hurt(text, normal)
 
+    def say(self, ctx: Context) -> None:
+        """Warn once of hurt texts."""
+        if self.example is not None:
+            ctx.log.warning(self._told(self.example))
+
     def check(self, ctx: Context) -> None:
         """Warn once of hurt texts.
 
         Raises:
             ModelError: more than a few texts lose signs.
         """
-        if self.example is None:
-            return
-        was, now = self.example
-        what = f"the base's normalizer drops vowel signs: '{was}' becomes '{now}' ({self.hurt:,} of {self.texts:,} texts)"
-        if self.hurt > SHARE * self.texts:
-            raise ModelError(what, hint="Choose a cased base, or train a vocabulary of its own.")
-        ctx.log.warning(what)
+        if self.example is not None and self.hurt > SHARE * self.texts:
+            raise ModelError(self._told(self.example), hint="Choose a cased base, or train a vocabulary of its own.")
+        self.say(ctx)
+
+    def _told(self, example: tuple[str, str]) -> str:
+        was, now = example
+        return f"the base's normalizer drops vowel signs: '{was}' becomes '{now}' ({self.hurt:,} of {self.texts:,} texts)"
 
 
 def _first_hurt(text: str, normal: str) -> tuple[str, str]:
