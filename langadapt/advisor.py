@@ -115,7 +115,7 @@ def candidates(
             trainer: Any = registry.build("tokenizer", slot)
             found[name] = trainer.train(texts, base, ctx)
         except LangadaptError as error:
-            failed[name] = error.what
+            failed[name] = f"{error.what}. {error.hint}" if error.hint else error.what
             continue
         if name == "prune" and len(found[name]) == len(base):
             failed[name] = "most of the base's vocabulary is in use"

@@ -45,15 +45,15 @@ class Alignment(Component):
     """Copy the tokens that both vocabularies have.  For languages that share a script but not their words, leave it off."""
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
-        """Raises DataError when no pair of sentences is short enough, or fewer than two pieces can be aligned."""
+        """Raises DataError when no pair of sentences is short enough and known, or fewer than two pieces can be aligned."""
         pairs = read_parallel(self.parallel, ctx)[: self.max_sentences]
         left, right = ids(old, [a for a, _ in pairs]), ids(new, [b for _, b in pairs])
         fits = [i for i in range(len(pairs)) if 0 < len(left[i]) <= self.max_length and 0 < len(right[i]) <= self.max_length]
         if not fits:
             raise DataError(
-                f"none of {len(pairs):,} sentence pairs has at most {self.max_length} pieces on either side",
+                f"none of {len(pairs):,} sentence pairs has 1 to {self.max_length} known pieces on either side",
                 where=self.parallel.name,
-                hint="Raise max_length, or split the sentences.",
+                hint="Check that the base can spell its side; raise max_length, or split the sentences.",
             )
         counts = align([left[i] for i in fits], [right[i] for i in fits], (len(old.tokens), len(new.tokens)), self.iterations)
         placed = self._strongest(counts)
