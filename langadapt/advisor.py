@@ -16,7 +16,7 @@ from langadapt import runner
 from langadapt.artifacts import dataset
 from langadapt.artifacts.files import write_json
 from langadapt.artifacts.picture import token_bars
-from langadapt.errors import LangadaptError
+from langadapt.errors import LangadaptError, PlanError
 from langadapt.modeling.loading import load_tokenizer
 from langadapt.modeling.segmentation import Advice, compare, spelling, split
 from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
@@ -43,13 +43,15 @@ def advise(
     """Measure the base's vocabulary and its alternatives on a language's text; returns the advice and the folder it was written to.
 
     Args:
-        request: language, domain, base, resources; its recipes are not used.
+        request: language, domain, base, resources; without recipes.
         budget: tokens that `extend` may add.
         vocab_size: entries of a vocabulary that replaces the base's.
 
     Raises:
         LangadaptError: the language has no text at hand, or the text is too small.
     """
+    if request.recipes:
+        raise PlanError("tokens looks at a base and a text: it takes no --recipe")
     registry, catalog = runner.setup(plugins)
     compiled = _compiled(request, registry, catalog)
     place = store or default_root()

@@ -214,8 +214,11 @@ def _normalizer(language: LanguageFacts, domain: dict[str, Any]) -> None:
 
 
 def _language(request: Request, catalog: Catalog, sets: list[str]) -> LanguageFacts:
-    if request.lang is None:
-        return LanguageFacts("", "", [], {"encoder": request.base} if request.base else {})
+    if request.lang is None:  # what the user gave may be enough
+        own: dict[str, Any] = {}
+        _own_files(request, own)
+        files = {name: Resource(name=name, **facts) for name, facts in own["resources"].items()}
+        return LanguageFacts("", "", [], {"normalizer": None, **files, **({"encoder": request.base} if request.base else {})})
     document = catalog.load("language", request.lang)
     _own_files(request, document.data)
     for assignment in sets:
@@ -448,7 +451,12 @@ def _substitute(value: Any, facts: LanguageFacts, domain: DomainFacts, stage: Ra
     scope, _, name = value[1:].partition(".")
     if scope == "lang":
         if not facts.code and name not in facts.values:
-            raise PlanError(f"the recipe uses {value}", where=stage.where(*path), hint="Name a language with --lang.")
+            file = "--base PATH" if name == "encoder" else f"--resource {name}=PATH" if standard(name) else ""
+            raise PlanError(
+                f"the recipe uses {value}",
+                where=stage.where(*path),
+                hint=f"Name a language with --lang{f', or give {file}' if file else ''}.",
+            )
         return _value(value, name, facts.values, facts, domain, stage, path)
     if scope == "domain":
         if not domain.name:

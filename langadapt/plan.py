@@ -542,7 +542,7 @@ def _given(request: Request) -> dict[str, Any]:
 
 def _as_named(manifest: str | None) -> str | None:
     """A manifest by name or code; one of the user's own by its file, without where it is kept."""
-    return _short(Path(manifest)) if manifest and manifest.endswith((".yaml", ".yml")) else manifest
+    return Path(manifest).name if manifest and manifest.endswith((".yaml", ".yml")) else manifest
 
 
 def _short(path: Path) -> str:

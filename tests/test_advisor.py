@@ -123,6 +123,8 @@ KEEP = Cut(100_000, 0.1, 1.6, 0.4, 0.001, 1.7, 1.0, 30, 60, 1.0, 150)
     [
         ({"replace": replace(KEEP, compute=0.97, vocabulary=16_000)}, ENOUGH, "keep"),
         ({"prune": replace(KEEP, vocabulary=10_000, embedding_mb=15)}, ENOUGH, "prune"),
+        ({"prune": replace(KEEP, vocabulary=10_000, compute=1.06)}, ENOUGH, "keep"),
+        ({"prune": replace(KEEP, vocabulary=10_000, unknown=0.05)}, ENOUGH, "keep"),
         ({"extend": replace(KEEP, compute=0.9), "prune": replace(KEEP, vocabulary=10_000)}, ENOUGH, "extend"),
         ({"replace": replace(KEEP, compute=0.6), "extend": replace(KEEP, compute=0.9)}, ENOUGH, "replace"),
         ({"replace": replace(KEEP, compute=0.6), "extend": replace(KEEP, compute=0.9)}, ENOUGH - 1, "extend"),
@@ -147,3 +149,15 @@ def test_a_replacement_is_spelt_as_the_base(registry: Any, tiny: Path) -> None:
     for options in ({}, {"lowercase": True}, {"lowercase": True, "strip_accents": True}):
         base = registry.build("tokenizer", {"use": "wordpiece", "vocab_size": 200, **options}).train(texts, None, Context())
         assert spelling(base) == {"lowercase": False, "strip_accents": False} | options
+
+
+def test_a_base_and_a_text_are_enough(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
+    tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 300)
+    done = run("tokens", "--base", tiny, "--corpus", tweets, "--vocab-size", 500, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "Advice: " in done.stdout
+    refused = run("tokens", "--corpus", tweets, "--out", tmp_path / "none")
+    assert (refused.returncode, "Name a language with --lang, or give --base PATH." in refused.stderr) == (2, True)
+    refused = run("tokens", "--base", tiny, "--corpus", tweets, "--recipe", "sbert-nli-sts", "--out", tmp_path / "none")
+    assert (refused.returncode, "takes no --recipe" in refused.stderr) == (2, True)
+    assert not (tmp_path / "none").exists()

@@ -230,8 +230,8 @@ def recommend(cuts: Mapping[str, Cut], words: int) -> tuple[str, list[str]]:
     """(keep, prune, extend or replace; the evidence in sentences).
 
     Replacing pays where the base leaves text unknown, or its words in shreds and there is text to learn the rows from: every one that is
-    not copied must be learnt again.  Extending pays from five per cent of the tokens on.  Pruning costs nothing and pays where most
-    rows are idle.
+    not copied must be learnt again.  Extending pays from five per cent of the tokens on.  Pruning pays where most rows are idle, unless
+    the held-out texts need some of them.
 
     Args:
         words: of the whole text.
@@ -256,6 +256,9 @@ def _recommended(cuts: Mapping[str, Cut], enough: bool) -> tuple[str, list[str]]
         if prune is not None:
             reasons.append(f"Pruning first would free {1 - prune.vocabulary / keep.vocabulary:.0%} of the rows.")
         return "extend", reasons
+    if prune is not None and (prune.compute > 1.02 or prune.unknown > keep.unknown + 0.005):
+        reasons = [f"Pruning to this text would cost{_cost(keep, prune).removeprefix(', for')}: it is too little to tell what is idle."]
+        return "keep", reasons
     if prune is not None:
         freed = keep.vocabulary - prune.vocabulary
         reasons = [
