@@ -353,7 +353,8 @@ def write(runs: dict[str, list[dict[str, Any]]], options: Any) -> None:
     }
     text = [*main_table(runs), "", *losses_table(runs, goals), "", *ratios(runs)]
     options.out.with_suffix(".md").write_text("\n".join(text) + "\n", encoding="utf-8")
-    options.out.with_suffix(".svg").write_text(loss_curves(curves, "step", "held-out loss"), encoding="utf-8")
+    shown = {name: [(x, y * runs[name][0]["tokens a character"]) for x, y in curve] for name, curve in curves.items()}
+    options.out.with_suffix(".svg").write_text(loss_curves(shown, "step", "nats a character"), encoding="utf-8")
     print("\n".join(text))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """Paul Tol's bright scheme, distinct to colour-blind eyes."""
+DASHES = ("", " stroke-dasharray='5 3'", " stroke-dasharray='1 3'")
+"""Line styles of the curves once the colours begin again."""
 
 _STYLE = "font-family='sans-serif' font-size='12' fill='#222'"
 
@@ -76,8 +78,9 @@ def token_bars(cuts: dict[str, dict[str, Any]]) -> str:
 
 
 def loss_curves(curves: dict[str, list[tuple[float, float]]], x_label: str = "step", y_label: str = "loss") -> str:
-    """Lines over steps; every curve is a list of (x, y)."""
-    width, height, left, bottom = 640, 320, 56, 44
+    """Lines over steps; every curve is a list of (x, y).  Names stand beside the plot, where they hide no line."""
+    width, left, bottom = 640, 56, 44
+    height = max(320, 40 + 16 * len(curves))
     points = [point for curve in curves.values() for point in curve]
     if not points:
         return _page(width, height, [])
@@ -90,15 +93,16 @@ def loss_curves(curves: dict[str, list[tuple[float, float]]], x_label: str = "st
             f"{left + x / x_max * (width - left - 20):.1f},{12 + (y_max - y) / span * (height - bottom - 20):.1f}" for x, y in curve
         )
         colour = COLOURS[i % len(COLOURS)]
-        parts.append(f"<polyline points='{path}' stroke='{colour}' fill='none' stroke-width='1.5'/>")
+        line = f"stroke='{colour}' fill='none' stroke-width='1.5'{DASHES[i // len(COLOURS) % len(DASHES)]}"
+        parts.append(f"<polyline points='{path}' {line}/><path d='M{width} {22 + 16 * i}h24' {line}/>")
         parts.append(
-            f"<text x='{width - 190}' y='{26 + 16 * i}' font-family='sans-serif' font-size='12' fill='{colour}'>{escape(name)}</text>"
+            f"<text x='{width + 30}' y='{26 + 16 * i}' font-family='sans-serif' font-size='12' fill='{colour}'>{escape(name)}</text>"
         )
     for value, y in ((y_max, 18), (y_min, height - bottom - 2)):
         parts.append(f"<text x='6' y='{y}' {_STYLE}>{value:.3g}</text>")
     parts.append(f"<text x='{width / 2:.0f}' y='{height - 12}' {_STYLE}>{escape(x_label)} (0 to {x_max:g})</text>")
     parts.append(f"<text x='6' y='{height / 2:.0f}' {_STYLE}>{escape(y_label)}</text>")
-    return _page(width, height, parts)
+    return _page(width + 170, height, parts)
 
 
 def _page(width: float, height: float, parts: list[str]) -> str:
