@@ -34,12 +34,13 @@ from langadapt.manifests.resource import Format, PathSource, Resource, Sources
 from langadapt.modeling.layers import keep_layers
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.modeling.surgery import apply_mixture, unigram_log_probabilities, vocab_of
+from langadapt.modeling.token_ids import token_ids
 from langadapt.plan import pin_paths
 from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 from langadapt.training.loop import Settings, Validation, train
-from langadapt.training.tokenized import TokenizedRows, plain_backend
+from langadapt.training.tokenized import TokenizedRows
 
 METHODS = ["random", "random-new", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching", "distil"]
 METHODS += ["alignment", "wechsel"]
@@ -211,8 +212,7 @@ def one(
     adaptation = {"use": "freeze", "train": "body"} if method == "frozen" else "full"
     losses, seen = fit(loaded, target, adaptation, options.steps, seed, registry, options)
     characters = sum(map(len, target.held))
-    backend = plain_backend(loaded.tokenizer)
-    tokens = sum(len(item.ids) for item in backend.encode_batch_fast(target.held, add_special_tokens=False))
+    tokens = sum(map(len, token_ids(loaded.tokenizer, target.held, special_tokens=False)))
     return {
         "losses": losses,
         "tokens seen": seen,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from langadapt.errors import DataError
+from langadapt.modeling.token_ids import plain_backend, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -172,9 +173,7 @@ def tokens_of_words(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> lis
         DataError: the words of this script cannot be told apart here.
     """
     places_of = _icu_places if _unspaced(texts) else _spaced_places
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
+    backend = plain_backend(tokenizer)
     found = []
     for start in range(0, len(texts), 1000):
         block = texts[start : start + 1000]
@@ -288,13 +287,8 @@ def _against(replace: Cut, enough: bool) -> str:
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    found: list[list[int]] = []
-    for start in range(0, len(texts), 10_000):
-        found += [item.ids for item in backend.encode_batch_fast(texts[start : start + 10_000], add_special_tokens=False)]
-    return found
+    starts = range(0, len(texts), 10_000)  # what Rust holds of a text takes far more memory than its ids
+    return [ids for start in starts for ids in token_ids(tokenizer, texts[start : start + 10_000], special_tokens=False)]
 
 
 def _surfaces(tokenizer: PreTrainedTokenizerFast) -> set[str]:

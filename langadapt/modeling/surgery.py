@@ -17,6 +17,7 @@ from torch import nn
 
 from langadapt.errors import ModelError
 from langadapt.modeling.heads import output_layer, set_output_bias
+from langadapt.modeling.token_ids import token_ids
 from langadapt.modeling.vocab import Mixture, Vocab
 
 if TYPE_CHECKING:
@@ -45,14 +46,11 @@ def vocab_of(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel | None =
 def unigram_log_probabilities(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> np.ndarray:
     """log p of each token in the texts, add-one smoothed: (V,) float32."""
     counts = np.ones(size_of(tokenizer), dtype=np.float64)
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
     block: list[str] = []
 
     def flush() -> None:
-        for item in backend.encode_batch_fast(block, add_special_tokens=False):
-            np.add.at(counts, item.ids, 1)
+        for ids in token_ids(tokenizer, block, special_tokens=False):
+            np.add.at(counts, ids, 1)
         block.clear()
 
     for text in texts:

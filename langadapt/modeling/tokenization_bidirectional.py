@@ -9,11 +9,15 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import os
+import pickle
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from tokenizers import PreTokenizedString, Token, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -21,6 +25,11 @@ COUNTS = "piece_counts.json"
 CACHE = 200_000
 """Distinct words whose cut is remembered."""
 
+CHOICES = 2_000_000
+"""Distinct words whose better reading is remembered, 16 bytes each."""
+
+FEW = 32
+"""Texts that are read one by one: arrays pay from here on."""
 
 KEPT = threading.local()
 """Marks threads whose Python state stays."""
@@ -55,7 +64,8 @@ class BothEnds(dict[str, list[Token]]):
         self.turned = _turned(self.vocab, prefix, unknown, longest_word)
         self.pieces = {index: piece for piece, index in self.vocab.items()}
         self.longest = max((len(piece.removeprefix(prefix)) for piece in self.vocab), default=1)
-        self.weights = {index: math.log(counts.get(piece, 1) + 1) for piece, index in self.vocab.items()}
+        # Whole numbers: a sum is the same in any order, so that a tie is one wherever it is taken.
+        self.weights = {index: round(math.log(counts.get(piece, 1) + 1) * 2**32) for piece, index in self.vocab.items()}
 
     def pre_tokenize(self, text: PreTokenizedString) -> None:
         """Called by the Rust tokenizer for every text."""
@@ -83,7 +93,7 @@ class BothEnds(dict[str, list[Token]]):
         if back is None or back == spelt:
             return front
         unknown = len(front) == 1 and front[0].value == self.unknown
-        return self._tokens(back) if unknown or self._mean(back) > self._mean(spelt) else front
+        return self._tokens(back) if unknown or self.rarer(spelt, back) else front
 
     def _tokens(self, ids: list[int]) -> list[Token]:
         found, at = list[Token](), 0
@@ -99,13 +109,10 @@ class BothEnds(dict[str, list[Token]]):
         found = [token.value for token in self[word]]
         return None if found == [self.unknown] and word != self.unknown else found
 
-    def weight(self, pieces: list[str]) -> float:
-        """Mean log frequency."""
-        return self._mean([self.vocab[piece] for piece in pieces])
-
-    def _mean(self, ids: list[int]) -> float:
+    def rarer(self, ids: list[int], others: list[int]) -> bool:
+        """Whether the mean log frequency of the one reading's pieces is below the other's."""
         weights = self.weights
-        return sum([weights[index] for index in ids]) / len(ids)
+        return sum([weights[index] for index in ids]) * len(others) < sum([weights[index] for index in others]) * len(ids)
 
     def forward(self, word: str) -> list[str] | None:
         """Longest match from the front; None where a rest is in no piece."""
@@ -159,6 +166,140 @@ def _turned(vocab: Mapping[str, int], prefix: str, unknown: str, longest_word: i
     return models.WordPiece(vocab=entries, unk_token=unknown, max_input_chars_per_word=longest_word + 1, continuing_subword_prefix=INSIDE)
 
 
+class _Decided(NamedTuple):
+    """Words met so far: their keys in order, (W,) uint64, and which of the runs won, (W,) int64, -1 for the front's reading."""
+
+    keys: np.ndarray
+    run: np.ndarray
+    begins: np.ndarray
+    """Where each run begins in `ids`, and where the last one ends: (R + 1,)."""
+    ids: np.ndarray
+    """Pieces of the words that are read from the back, one after the other."""
+
+
+NOTHING = _Decided(np.empty(0, np.uint64), np.empty(0, np.int64), np.zeros(1, np.int64), np.empty(0, np.int64))
+
+
+class BatchReader:
+    """Ids of many texts at once, as :class:`BothEnds` cuts them, with no line of Python for a word.
+
+    Rust reads all texts from the front, on all its threads.  What it found for a word stands for the word: a key over these ids says
+    whether its better reading is known, and new words are read from the back by Rust too.  Then the ids of the words that the back won
+    are put in place of the front's.
+
+    Two of n words have the same 64-bit key with probability n²/2⁶⁵: 5e-8 for a million.
+
+    Args:
+        front: the tokenizer with its plain model.
+        both: what reads single words.
+    """
+
+    def __init__(self, front: Tokenizer, both: BothEnds) -> None:
+        self.front, self.both = front, both
+        self.turned = Tokenizer(both.turned)
+        self.turned.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        size = 1 + max(front.get_vocab(with_added_tokens=True).values())
+        self.inside, self.weights = np.zeros(size, dtype=bool), np.zeros(size, dtype=np.int64)
+        self.spelt = np.full(size, "", dtype=object)
+        self.turned_spelt = np.full(size, "", dtype=object)
+        for index, piece in both.pieces.items():
+            self.inside[index] = piece.startswith(both.prefix) and piece != both.prefix
+            self.spelt[index] = piece[len(both.prefix) :] if self.inside[index] else piece
+            self.turned_spelt[index] = self.spelt[index][::-1] + ("" if self.inside[index] else BEGINNING + " ")
+            self.weights[index] = both.weights[index]
+        self.unknown = both.vocab[both.unknown]
+        self.weights[self.unknown] = 0  # wins against nothing
+        rng = np.random.default_rng(0)  # a word's key is a sum over its pieces and their places
+        self.of_piece = rng.integers(1, 2**63, size, dtype=np.uint64)
+        self.of_place = rng.integers(1, 2**63, both.longest_word + 1, dtype=np.uint64) | np.uint64(1)
+        self.decided = NOTHING
+        self.lock = threading.Lock()
+
+    def ids(self, texts: Sequence[str], special_tokens: bool) -> tuple[list[list[int]], list[int]]:
+        """Ids of each text, and which texts have a word that is no sequence of pieces from the front: it is to be read by itself."""
+        found = [item.ids for item in self.front.encode_batch_fast(list(texts), add_special_tokens=special_tokens)]
+        ends = np.cumsum(np.fromiter(map(len, found), np.int64, len(found)))
+        flat = np.fromiter(chain.from_iterable(found), np.int64, ends[-1])
+        odd = np.unique(np.searchsorted(ends, np.flatnonzero(flat == self.unknown), side="right")).tolist()
+        words = np.flatnonzero(~self.inside[flat])
+        sizes = np.diff(words, append=len(flat))
+        cut = np.flatnonzero(sizes > 1)  # a word in one piece stays so
+        keys = self._keys(flat, words[cut], sizes[cut])
+        decided = self._decide(flat, words[cut], sizes[cut], keys)
+        run = decided.run[np.searchsorted(decided.keys, keys)]
+        if (run < 0).all():
+            return found, odd
+        begins, lengths = words.copy(), sizes.copy()
+        won, run = cut[run >= 0], run[run >= 0]
+        begins[won], lengths[won] = len(flat) + decided.begins[run], np.diff(decided.begins)[run]
+        chosen = np.concatenate([flat, decided.ids])[_ranges(begins, lengths)].tolist()
+        until = np.append(0, np.cumsum(lengths))[np.searchsorted(words, np.append(0, ends))].tolist()
+        return [chosen[start:end] for start, end in pairwise(until)], odd
+
+    def _keys(self, flat: np.ndarray, words: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        if not len(words):
+            return np.empty(0, np.uint64)
+        place = _ranges(np.zeros_like(words), sizes)
+        mixed = self.of_piece[flat[_ranges(words, sizes)]] * self.of_place[place]
+        mixed ^= mixed >> np.uint64(29)
+        return np.add.reduceat(mixed, np.cumsum(sizes) - sizes)
+
+    def _decide(self, flat: np.ndarray, words: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> _Decided:
+        """What is known of words once these are: their keys stand in it."""
+        with self.lock:
+            decided = self.decided
+            if len(decided.keys) > CHOICES:
+                decided = NOTHING
+            new, first = np.unique(keys, return_index=True)
+            at = np.searchsorted(decided.keys, new)
+            fresh = (at == len(decided.keys)) | (np.append(decided.keys, np.uint64(0))[at] != new)
+            if fresh.any():
+                new, first, at = new[fresh], first[fresh], at[fresh]
+                decided = _with(decided, new, at, *self._backs(flat, words[first], sizes[first]))
+            self.decided = decided
+            return decided
+
+    def _backs(self, flat: np.ndarray, words: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(which words the back won, (W,) bool; lengths of their readings; their readings, one after the other)."""
+        front = flat[_ranges(words, sizes)]
+        begins = np.cumsum(sizes) - sizes
+        back, lengths = self._read_backwards(front, begins)
+        starts = np.cumsum(lengths) - lengths
+        ours = np.add.reduceat(self.weights[back], starts) * sizes
+        won = ours > np.add.reduceat(self.weights[front], begins) * lengths
+        return won, lengths[won], back[_ranges(starts[won], lengths[won])]
+
+    def _read_backwards(self, front: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(pieces from the back, word by word; how many each word has); one unknown piece for a word that cannot be read so."""
+        parts = np.array_split(np.arange(len(begins)), min(len(begins), 8 * (os.cpu_count() or 1)))
+        edges = [*(begins[part[0]] for part in parts), len(front)]
+        turned = ["".join(self.turned_spelt[front[a:z]][::-1].tolist()) for a, z in pairwise(edges)]
+        read = [np.array(item.ids[::-1], dtype=np.int64) for item in self.turned.encode_batch_fast(turned)]
+        back = np.concatenate(read)
+        firsts = np.flatnonzero(~self.inside[back])
+        lengths = np.diff(firsts, append=len(back))
+        until, more = np.append(begins, len(front)), list[int]()
+        for i in np.flatnonzero(back[firsts] == self.unknown).tolist():  # the mark of a beginning remained
+            pieces = self.both.backward("".join(self.spelt[front[until[i] : until[i + 1]]].tolist()))
+            if pieces is not None:
+                firsts[i], lengths[i] = len(back) + len(more), len(pieces)
+                more += [self.both.vocab[piece] for piece in pieces]
+        return np.append(back, np.array(more, dtype=np.int64))[_ranges(firsts, lengths)], lengths
+
+
+def _ranges(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """begins[0], begins[0] + 1, …, lengths[0] of them, and so on."""
+    ends = np.cumsum(lengths)
+    return np.repeat(begins - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
+
+
+def _with(decided: _Decided, keys: np.ndarray, at: np.ndarray, won: np.ndarray, lengths: np.ndarray, ids: np.ndarray) -> _Decided:
+    runs = len(decided.begins) - 1
+    run = np.where(won, runs + np.cumsum(won) - 1, -1)
+    begins = np.append(decided.begins, decided.begins[-1] + np.cumsum(lengths))
+    return _Decided(np.insert(decided.keys, at, keys), np.insert(decided.run, at, run), begins, np.append(decided.ids, ids))
+
+
 class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ignore[misc]
     """A fast WordPiece tokenizer with :class:`BothEnds` in front of its model."""
 
@@ -170,6 +311,7 @@ class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ign
             counts = json.loads(Path(counts_file).read_text(encoding="utf-8"))
         self.piece_counts = dict(counts or {})
         self._plain = self.backend_tokenizer.pre_tokenizer
+        self._reader: tuple[bytes, BatchReader | None] | None = None
         self._attach()
 
     @classmethod
@@ -178,7 +320,8 @@ class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ign
         return options
 
     def _attach(self) -> None:
-        self.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([self._plain, pre_tokenizers.PreTokenizer.custom(self.both_ends)])
+        self._both = self.both_ends
+        self.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([self._plain, pre_tokenizers.PreTokenizer.custom(self._both)])
 
     @property
     def both_ends(self) -> BothEnds:
@@ -186,6 +329,41 @@ class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ign
         model = self.backend_tokenizer.model
         vocab = self.backend_tokenizer.get_vocab(with_added_tokens=False)
         return BothEnds(vocab, self.piece_counts, model.continuing_subword_prefix, model.unk_token, model.max_input_chars_per_word)
+
+    def token_ids(self, texts: Sequence[str], special_tokens: bool = True) -> list[list[int]]:
+        """Ids of texts, neither cut nor padded: those of ``backend_tokenizer.encode_batch``, which has offsets too and takes longer."""
+        reader = self._batch_reader() if len(texts) > FEW else None
+        if reader is None:
+            return [item.ids for item in self.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=special_tokens)]
+        found, odd = reader.ids(texts, special_tokens)
+        again = self.backend_tokenizer.encode_batch_fast([texts[i] for i in odd], add_special_tokens=special_tokens)
+        for i, item in zip(odd, again, strict=True):
+            found[i] = item.ids
+        return found
+
+    def _batch_reader(self) -> BatchReader | None:
+        """None where ids from the front do not tell words apart: words added whole, or marks inside words."""
+        backend = self.backend_tokenizer
+        state = pickle.dumps((backend.get_vocab_size(), backend.normalizer, backend.post_processor))
+        if self._reader is None or self._reader[0] != state:
+            both = self._both
+            parted = len(self._plain.pre_tokenize_str(f"a {both.prefix}a")) > 2
+            marked = any(BEGINNING in piece or INSIDE in piece for piece in both.vocab)
+            front = self._front() if parted and not marked and not both.words else None
+            self._reader = state, BatchReader(front, both) if front is not None else None
+        return self._reader[1]
+
+    def _front(self) -> Tokenizer | None:
+        """Another Rust tokenizer around the same model, made while other threads may be reading; None where its ids would be others."""
+        backend = self.backend_tokenizer
+        front = Tokenizer(backend.model)
+        front.normalizer, front.pre_tokenizer, front.post_processor = backend.normalizer, self._plain, backend.post_processor
+        front.encode_special_tokens = backend.encode_special_tokens
+        added = sorted(backend.get_added_tokens_decoder().items())
+        for _, token in added:
+            (front.add_special_tokens if token.special else front.add_tokens)([token])
+        same = [(i, token.content) for i, token in sorted(front.get_added_tokens_decoder().items())]
+        return front if same == [(i, token.content) for i, token in added] else None
 
     def plain_backend(self) -> Tokenizer:
         """A copy of the Rust tokenizer that reads from the front alone: what JSON can hold."""
@@ -198,7 +376,7 @@ class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ign
 
     def __getstate__(self) -> dict[str, Any]:
         """For ``pickle`` and ``copy.deepcopy``: no Python inside the Rust tokenizer."""
-        return {**self.__dict__, "_tokenizer": self.plain_backend(), "_plain": None}
+        return {**self.__dict__, "_tokenizer": self.plain_backend(), "_plain": None, "_both": None, "_reader": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

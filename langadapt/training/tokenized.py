@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from langadapt.artifacts.dataset import text_columns
+from langadapt.modeling.token_ids import plain_backend, token_ids
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,35 +22,18 @@ WORDS = ".words"
 """Ends the name of the column with each token's word, (T,) int64, -1 for special tokens; there when an objective asks for words."""
 
 
-def plain_backend(tokenizer: PreTrainedTokenizerFast) -> Any:
-    """The Rust tokenizer, set to neither cut nor pad.
-
-    Set only where it is not so yet: while another thread encodes, setting anything is an error ("Already borrowed").
-    """
-    backend = tokenizer.backend_tokenizer
-    if backend.truncation is not None:
-        backend.no_truncation()
-    if backend.padding is not None:
-        backend.no_padding()
-    return backend
-
-
 def tokenize_texts(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, prompt: str = ""
 ) -> tuple[list[list[int]], int]:
     """Token ids with special tokens, at most `max_length` each, and how many texts were truncated."""
     if not texts:
         return [], 0
-    backend = plain_backend(tokenizer)
-    encoded = backend.encode_batch_fast([prompt + text for text in texts])
     added = tokenizer.num_special_tokens_to_add()
     ids, truncated = [], 0
-    for item in encoded:
-        found = item.ids
+    for found in token_ids(tokenizer, [prompt + text for text in texts]):
         if len(found) > max_length:
             truncated += 1
-            found = _cut(found, max_length, added)
-        ids.append(found)
+        ids.append(_cut(found, max_length, added) if len(found) > max_length else found)
     return ids, truncated
 
 
@@ -118,11 +102,9 @@ class TokenizedRows:
 
 def _split(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Each text as one or more sequences of at most `max_length` ids, special tokens around every piece."""
-    backend = plain_backend(tokenizer)
-    opening, closing = _frame(backend)
+    opening, closing = _frame(plain_backend(tokenizer))
     pieces = []
-    for item in backend.encode_batch_fast(list(texts), add_special_tokens=False):
-        ids = item.ids
+    for ids in token_ids(tokenizer, texts, special_tokens=False):
         pieces += [opening + ids[part] + closing for part in _parts(len(ids), max_length - len(opening) - len(closing))]
     return pieces
 

@@ -11,6 +11,8 @@ import pickle
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,15 @@ import pytest
 from langadapt_tokenizers.advised import Advised
 from langadapt_tokenizers.extend import Extend
 from langadapt_tokenizers.prune import Prune
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from langadapt.artifacts import encoder as encoders
+from langadapt.modeling import tokenization_bidirectional
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.modeling.surgery import apply_mixture, vocab_of
-from langadapt.modeling.tokenization_bidirectional import BothEnds
+from langadapt.modeling.token_ids import token_ids
+from langadapt.modeling.tokenization_bidirectional import FEW, BidirectionalWordPieceTokenizerFast, BothEnds
 from langadapt.modeling.vocab import ETHIOPIC, Vocab, decompose, recompose
 from langadapt.registry.component import Context
 
@@ -49,6 +54,11 @@ def plain(registry: Any, korean: tuple[list[str], list[str]]) -> Any:
     return registry.build("tokenizer", {"use": "wordpiece", "vocab_size": 4000}).train(korean[0], None, Context())
 
 
+def mean(reader: BothEnds, pieces: list[str]) -> Fraction:
+    """Mean log frequency, exact."""
+    return Fraction(sum(reader.weights[reader.vocab[piece]] for piece in pieces), len(pieces))
+
+
 # from both ends -----------------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +70,7 @@ def test_each_word_is_the_better_of_its_two_readings(both: Any, plain: Any, kore
         expected = []
         for word, _ in plain.backend_tokenizer.pre_tokenizer.pre_tokenize_str(unicodedata.normalize("NFC", text)):
             front, back = reader.forward(word), reader.backward(word)
-            best = back if front and back and reader.weight(back) > reader.weight(front) else front
+            best = back if front and back and mean(reader, back) > mean(reader, front) else front
             expected += best or ["[UNK]"]
             changed += best != front
             words += 1
@@ -112,6 +122,76 @@ print(json.dumps([found.ids for found in backend.encode_batch_fast(texts)]))
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, "Fatal" in done.stderr, "Traceback" in done.stderr) == (0, False, False), done.stderr
     assert json.loads(done.stdout) == [both.encode(text) for text in korean[1]]
+
+
+ODD = ["", " ", "[MASK] 영화[SEP]영화", "가##나 ###다", "한" * 300, "영화\0 \1는", "🙂재미있어요🙂", "Ελλάδα 영화"]
+ODD += ["\u200d \u3000", "ㅋ" * 90]
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_ids_of_a_batch_are_those_of_single_texts(special: bool, both: Any, korean: tuple[list[str], list[str]]) -> None:
+    """Also when words come again, and in words that the front, or neither reading, can spell."""
+    assert len(ODD) + 3 < FEW < 100
+    expected = [both.encode(text, add_special_tokens=special) for text in (*ODD, *korean[1])]
+    tokenizer = copy.deepcopy(both)
+    for _ in range(2):
+        assert token_ids(tokenizer, [*ODD, *korean[1]], special) == expected
+    assert len(tokenizer._reader[1].decided.keys) > 1000
+    found = itertools.chain.from_iterable(token_ids(tokenizer, korean[1][start : start + 50], special) for start in range(0, 400, 50))
+    assert list(found) == expected[len(ODD) :]
+    assert token_ids(tokenizer, [""] * 50, special) == [expected[0]] * 50
+    assert token_ids(tokenizer, ODD[:3], special) == expected[:3]
+
+
+def test_ids_of_a_batch_where_the_front_alone_is_stuck(registry: Any) -> None:
+    """Of words that only one reading can spell, of equal readings, and of the same pieces in another order."""
+    pieces = ["[UNK]", "a", "ab", "##c", "##bc", "##d", "x", "##yx", "##y", "##z", "xy", "##yz", "##ab", "##a"]
+    vocab = {piece: index for index, piece in enumerate(pieces)}
+    backend = Tokenizer(models.WordPiece(vocab=vocab, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    counts = {"ab": 5, "##c": 5, "a": 9, "##bc": 9, "xy": 4, "##z": 6, "x": 6, "##yz": 4, "##a": 9}
+    tokenizer = BidirectionalWordPieceTokenizerFast(tokenizer_object=backend, counts=counts, unk_token="[UNK]")
+    batch = ["abc", "abcd", "xyz", "xyx", "abb", "ab c", "abc abc, xyz", "xcab", "xabc", "xcab"] * 10
+    assert tokenizer.convert_ids_to_tokens(tokenizer.encode("abc xyz xyx xabc")) == [
+        "a",
+        "##bc",
+        "xy",
+        "##z",
+        "x",
+        "##yx",
+        "x",
+        "##a",
+        "##bc",
+    ]
+    assert token_ids(tokenizer, batch, False) == [tokenizer.encode(text) for text in batch]
+
+
+def test_ids_of_a_batch_after_a_change(both: Any, korean: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token added later, a normalizer set later, words added whole, and more words than are remembered."""
+    tokenizer = copy.deepcopy(both)
+    token_ids(tokenizer, korean[1], False)
+    word = korean[1][0].split()[0]
+    tokenizer.add_tokens([word])
+    assert token_ids(tokenizer, korean[1], False) == [tokenizer.encode(text, add_special_tokens=False) for text in korean[1]]
+    assert token_ids(tokenizer, korean[1], False)[0][0] == tokenizer.convert_tokens_to_ids(word)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.Replace("영화", "음악"), normalizers.NFC()])
+    assert token_ids(tokenizer, ["영화"] * 50, False) == [both.encode("음악", add_special_tokens=False)] * 50
+    extended = Extend(budget=50).train(korean[0], both, Context())
+    assert token_ids(extended, korean[1]) == [extended.encode(text) for text in korean[1]]
+    monkeypatch.setattr(tokenization_bidirectional, "CHOICES", 300)
+    small = copy.deepcopy(both)
+    for start in range(0, 400, 40):
+        part = korean[1][start : start + 40]
+        assert token_ids(small, part) == [both.encode(text) for text in part]
+    assert 0 < len(small._reader[1].decided.keys) < 1000
+
+
+def test_ids_of_batches_from_several_threads(both: Any, korean: tuple[list[str], list[str]]) -> None:
+    tokenizer, expected = copy.deepcopy(both), [both.encode(text) for text in korean[1]]
+    parts = [range(start, start + 80) for start in range(0, 400, 40) if start + 80 <= 400] * 4
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda part: token_ids(tokenizer, [korean[1][i] for i in part]), parts))
+    assert found == [[expected[i] for i in part] for part in parts]
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["deepcopy", "pickle"])  # noqa: S301

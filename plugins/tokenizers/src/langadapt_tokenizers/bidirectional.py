@@ -24,7 +24,7 @@ class BidirectionalWordPiece(WordPiece):
     """
 
     name: ClassVar[str] = "bidirectional-wordpiece"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
         plain = super().train(texts, base, ctx)

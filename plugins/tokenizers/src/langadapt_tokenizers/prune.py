@@ -14,6 +14,7 @@ from pydantic import Field
 
 from langadapt.errors import ModelError
 from langadapt.modeling.scripts import script_class
+from langadapt.modeling.token_ids import token_ids
 from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.bidirectional import piece_counts
 from langadapt_tokenizers.rebuild import like, pair, plain, product, reads_both_ends, renumber, state_of
@@ -112,16 +113,13 @@ def _speller(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> Callable[[
 def _counts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Counter[int]:
     """Occurrences of each id."""
     counts: Counter[int] = Counter()
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()  # a tokenizer.json may bring its own limits
-    backend.no_padding()
     block: list[str] = []
     for text in texts:
         block.append(text)
         if len(block) == 1024:
-            counts.update(i for item in backend.encode_batch_fast(block) for i in item.ids)
+            counts.update(itertools.chain.from_iterable(token_ids(tokenizer, block)))
             block = []
-    counts.update(i for item in backend.encode_batch_fast(block) for i in item.ids)
+    counts.update(itertools.chain.from_iterable(token_ids(tokenizer, block)))
     return counts
 
 

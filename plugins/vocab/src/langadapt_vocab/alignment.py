@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
+from langadapt.modeling.token_ids import token_ids
 from langadapt.registry.component import Component, Context
 from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.dictionary import read_parallel
@@ -98,10 +99,7 @@ class Alignment(Component):
 def ids(vocab: Vocab, texts: list[str]) -> list[list[int]]:
     """Pieces of texts without special and unknown tokens."""
     unknown = vocab.special.get("unk")
-    backend = vocab.tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    return [[i for i in item.ids if i != unknown] for item in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    return [[i for i in found if i != unknown] for found in token_ids(vocab.tokenizer, texts, special_tokens=False)]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pydantic import Field
 from torch.nn.functional import mse_loss
 
 from langadapt.errors import ModelError
+from langadapt.modeling.token_ids import plain_backend
 from langadapt.registry.component import Component, Context
 from langadapt.registry.kinds import Mixture, Vocab
-from langadapt.training.tokenized import plain_backend
 from langadapt_vocab.subword import MeanSubword
 
 

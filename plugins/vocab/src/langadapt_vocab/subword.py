@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from langadapt.modeling.token_ids import token_ids
 from langadapt.registry.component import Component, Context
 from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.shared import END, Surface, canonical_tokens, is_byte_level, marks_ends, places, shared_ids, sparse, surface
@@ -56,14 +57,11 @@ def pieces(old: Vocab, wanted: list[Surface]) -> list[list[int]]:
     spelt, of_ends = canonical_tokens(old), marks_ends(old)
     there = places(old, of_ends)
     space = " " if is_byte_level(old) and not of_ends else ""  # other types mark the beginning of a word by themselves
-    backend = old.tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
     found = []
-    encoded = backend.encode_batch_fast([space + one.text if one.begins else one.text for one in wanted], add_special_tokens=False)
-    for item, one in zip(encoded, wanted, strict=True):
-        ids = [i for i in item.ids if i != unknown]
-        if len(ids) < len(item.ids) and all(spelt[i] == "▁" for i in ids):  # the mark of a word's beginning, and nothing known
+    encoded = token_ids(old.tokenizer, [space + one.text if one.begins else one.text for one in wanted], special_tokens=False)
+    for all_ids, one in zip(encoded, wanted, strict=True):
+        ids = [i for i in all_ids if i != unknown]
+        if len(ids) < len(all_ids) and all(spelt[i] == "▁" for i in ids):  # the mark of a word's beginning, and nothing known
             ids = []
         if ids and not one.begins and spelt[ids[0]].startswith("▁"):
             inner = spelt[ids[0]].removeprefix("▁")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.sparse import csr_array
 
 from langadapt.errors import DataError, ModelError
 from langadapt.manifests.resource import Resource
+from langadapt.modeling.token_ids import token_ids
 from langadapt.registry.component import Component, Context
 from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.dictionary import read_dictionary
@@ -111,12 +113,9 @@ def token_places(vocab: Vocab, space: Space) -> tuple[np.ndarray, np.ndarray]:
 
     Files of vectors are sorted by frequency, so a word's weight is one over its rank (Zipf).
     """
-    backend = vocab.tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    encoded = backend.encode_batch_fast(space.words, add_special_tokens=False)
-    counts = [len(item.ids) for item in encoded]
-    tokens = np.fromiter((i for item in encoded for i in item.ids), dtype=np.int64, count=sum(counts))
+    encoded = token_ids(vocab.tokenizer, space.words, special_tokens=False)
+    counts = [len(ids) for ids in encoded]
+    tokens = np.fromiter(chain.from_iterable(encoded), dtype=np.int64, count=sum(counts))
     words = np.repeat(np.arange(len(counts)), counts)
     weights = csr_array((1.0 / (1.0 + words), (tokens, words)), shape=(len(vocab.tokens), len(counts)))
     rows = np.asarray(weights @ space.vectors, dtype=np.float32)

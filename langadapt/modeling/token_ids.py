@@ -1,0 +1,32 @@
+"""Texts to token ids, on all threads of the Rust tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+def plain_backend(tokenizer: PreTrainedTokenizerFast) -> Any:
+    """The Rust tokenizer, set to neither cut nor pad.
+
+    Set only where it is not so yet: while another thread encodes, setting anything is an error ("Already borrowed").
+    """
+    backend = tokenizer.backend_tokenizer
+    if backend.truncation is not None:
+        backend.no_truncation()
+    if backend.padding is not None:
+        backend.no_padding()
+    return backend
+
+
+def token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], special_tokens: bool = True) -> list[list[int]]:
+    """Token ids of each text, neither cut nor padded."""
+    from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast  # brings transformers
+
+    backend = plain_backend(tokenizer)
+    if isinstance(tokenizer, BidirectionalWordPieceTokenizerFast):
+        return tokenizer.token_ids(texts, special_tokens)
+    return [item.ids for item in backend.encode_batch_fast(list(texts), add_special_tokens=special_tokens)]
