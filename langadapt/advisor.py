@@ -59,11 +59,10 @@ def advise(
     runner.build(dataclasses.replace(request, recipes=(compiled.recipe,)), plugins=plugins, store=place, out=folder, quiet=quiet)
     base, corpus = (Store(place).path(compiled.plan.stage(name).key) for name in ("base", "corpus"))
     width = int(json.loads((base / "config.json").read_text(encoding="utf-8")).get("embedding_size") or _width(base))
-    texts = list(dict.fromkeys(dataset.load(corpus).texts()))  # a premise stands in several pairs
-    train, held = split(texts)
+    train, held = split(dataset.load(corpus).texts())
     tokenizer = load_tokenizer(base)
     found, failed = candidates(tokenizer, train, registry, compiled.scripts, budget, vocab_size, Context(seed=request.seed))
-    advice = compare(found, failed, texts, held, width)
+    advice = compare(found, failed, train, held, width)
     write_json(folder / "tokens.json", dataclasses.asdict(advice))
     (folder / "tokens.svg").write_text(token_bars({name: dataclasses.asdict(cut) for name, cut in advice.cuts.items()}), encoding="utf-8")
     return advice, folder

@@ -53,7 +53,20 @@ def output_layer(model: PreTrainedModel) -> tuple[torch.nn.Module | None, torch.
     decoder = model.get_output_embeddings()
     if decoder is None:
         return None, None
-    return decoder, getattr(decoder, "bias", None)
+    return decoder, next(iter(output_biases(model)), None)
+
+
+def output_biases(model: PreTrainedModel) -> list[torch.nn.Parameter]:
+    """The output bias, once for each place that keeps it; places may share one parameter."""
+    found = (getattr(place, "bias", None) for place in _bias_places(model))
+    return [bias for bias in found if isinstance(bias, torch.nn.Parameter)]
+
+
+def _bias_places(model: PreTrainedModel) -> list[Any]:
+    """Modules that may keep the output bias, under the name `bias`."""
+    predictions = getattr(getattr(model, "cls", None), "predictions", None)
+    places = (model.get_output_embeddings(), predictions, getattr(model, "lm_head", None), getattr(model, "predictions", None))
+    return [place for place in places if place is not None]
 
 
 def set_output_bias(model: PreTrainedModel, bias: torch.Tensor) -> None:
@@ -62,14 +75,8 @@ def set_output_bias(model: PreTrainedModel, bias: torch.Tensor) -> None:
     Places that shared one parameter share the new one; places with parameters of their own (an untied head on transformers 5)
     keep their own: a shared one would be written once and missed when the checkpoint is read.
     """
-    places = (
-        model.get_output_embeddings(),
-        getattr(getattr(model, "cls", None), "predictions", None),
-        getattr(model, "lm_head", None),
-        getattr(model, "predictions", None),
-    )
     fresh: dict[int, torch.nn.Parameter] = {}
-    for place in places:
+    for place in _bias_places(model):
         old = getattr(place, "bias", None)
         if isinstance(old, torch.nn.Parameter) and id(old) not in map(id, fresh.values()):
-            place.bias = fresh.setdefault(id(old), torch.nn.Parameter(bias.clone()))  # type: ignore[union-attr]
+            place.bias = fresh.setdefault(id(old), torch.nn.Parameter(bias.clone()))

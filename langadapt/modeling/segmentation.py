@@ -70,7 +70,7 @@ class Advice:
     words: int
 
 
-def split(texts: list[str]) -> tuple[list[str], list[str]]:
+def split(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     """(to train candidates on, to measure on): every tenth of the distinct texts is held out.
 
     Raises:
@@ -90,23 +90,31 @@ def spelling(base: PreTrainedTokenizerFast) -> dict[str, bool]:
 
 
 def compare(
-    tokenizers: Mapping[str, PreTrainedTokenizerFast], failed: dict[str, str], texts: list[str], held: list[str], width: int
+    tokenizers: Mapping[str, PreTrainedTokenizerFast], failed: dict[str, str], train: list[str], held: list[str], width: int
 ) -> Advice:
     """Measure every candidate on the held-out texts and recommend one.
+
+    Args:
+        tokenizers: by name, `keep` among them.
+        failed: why others could not be made, by name.
+        train, held: as :func:`split` parts them.
+        width: of the base's input rows.
 
     Raises:
         DataError: there is no word, or the words of this script cannot be told apart here.
     """
-    words_of = splitter(texts)
-    counts = Counter(word for text in texts for word in words_of(text))
-    words = sum(len(words_of(text)) for text in held)
+    texts = [*train, *held]
+    places_of = word_places(texts)
+    counts = Counter(text[start:end] for text in texts for start, end in places_of(text))
+    places = [places_of(text) for text in held]
+    words = sum(map(len, places))
     if not words:
         raise DataError("the held-out texts have no word", hint="Give text: --corpus PATH.")
     frequent = sorted(word for word, count in counts.items() if count >= FREQUENT)
     base = tokenizers["keep"]
     reference = sum(map(len, _encode(base, held)))
     shared = _surfaces(base)
-    cuts = {name: measure(tokenizer, texts, held, frequent, reference, shared, width) for name, tokenizer in tokenizers.items()}
+    cuts = {name: measure(tokenizer, texts, held, places, frequent, reference, shared, width) for name, tokenizer in tokenizers.items()}
     choice, reasons = recommend(cuts, sum(counts.values()))
     return Advice(cuts, failed, choice, reasons, len(held), words)
 
@@ -115,8 +123,21 @@ UNSPACED = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HIRAGANA", "KATAKANA"
 """How Unicode's names begin for letters of scripts that set no white space between words."""
 
 
+Places = list[tuple[int, int]]
+"""Words of a text, (start, end) in characters."""
+
+
+def word_places(texts: list[str]) -> Callable[[str], Places]:
+    """What finds the words of these texts: white space, or ICU where most letters of the first thousand are of a script without.
+
+    Raises:
+        DataError: ICU is needed and not installed.
+    """
+    return _icu_places if _unspaced(texts) else _spaced_places
+
+
 def splitter(texts: list[str]) -> Callable[[str], list[str]]:
-    """What cuts these texts into words: white space, or ICU where most letters of the first thousand texts are of a script without.
+    """What cuts these texts into words, as :func:`word_places` finds them.
 
     Raises:
         DataError: ICU is needed and not installed.
@@ -146,7 +167,7 @@ def _icu_words(text: str) -> list[str]:
     return [text[start:end] for start, end in _icu_places(text)]
 
 
-def _icu_places(text: str) -> list[tuple[int, int]]:
+def _icu_places(text: str) -> Places:
     return [(start, end) for start, end in icu_segments(text) if any(map(str.isalnum, text[start:end]))]
 
 
@@ -162,26 +183,21 @@ def icu_segments(text: str) -> list[tuple[int, int]]:
     return [(int(start), int(end)) for start, end in places]
 
 
-def _spaced_places(text: str) -> list[tuple[int, int]]:
+def _spaced_places(text: str) -> Places:
     return [found.span() for found in re.finditer(r"\S+", text)]
 
 
-def tokens_of_words(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[WordTokens]:
-    """How many tokens each word of each text takes, in the text.
-
-    Raises:
-        DataError: the words of this script cannot be told apart here.
-    """
-    places_of = _icu_places if _unspaced(texts) else _spaced_places
+def tokens_of_words(tokenizer: PreTrainedTokenizerFast, texts: list[str], places: list[Places]) -> list[WordTokens]:
+    """How many tokens each word of each text takes, in the text."""
     backend = plain_backend(tokenizer)
     found = []
     for start in range(0, len(texts), 1000):
         block = texts[start : start + 1000]
-        for text, item in zip(block, backend.encode_batch(block, add_special_tokens=False), strict=True):
-            ends = [end for _, end in places_of(text)]
+        encoded = backend.encode_batch(block, add_special_tokens=False)
+        for words, item in zip(places[start : start + 1000], encoded, strict=True):
             # A token belongs to the word that it begins in, or before which it begins: a mark of a beginning may stand alone.
-            word = np.searchsorted(ends, [begin for begin, _ in item.offsets], side="right")
-            counts = np.bincount(word, minlength=len(ends) + 1)[: len(ends)]
+            word = np.searchsorted([end for _, end in words], [begin for begin, _ in item.offsets], side="right")
+            counts = np.bincount(word, minlength=len(words) + 1)[: len(words)]
             found.append(WordTokens(counts, len(item.ids), sum(i == tokenizer.unk_token_id for i in item.ids)))
     return found
 
@@ -199,13 +215,23 @@ def measure(
     tokenizer: PreTrainedTokenizerFast,
     texts: list[str],
     held: list[str],
+    places: list[Places],
     frequent: list[str],
     reference: int,
     shared: set[str],
     width: int,
 ) -> Cut:
-    """One tokenizer on held-out texts; `reference` are the base's tokens of them, `shared` its pieces' spellings."""
-    found = tokens_of_words(tokenizer, held)
+    """One tokenizer on held-out texts.
+
+    Args:
+        texts: all of them.
+        places: the words of the held-out texts.
+        frequent: words for the fragment score.
+        reference: the base's tokens of the held-out texts.
+        shared: spellings of the base's pieces.
+        width: of an input row.
+    """
+    found = tokens_of_words(tokenizer, held, places)
     words = np.concatenate([one.words for one in found])
     lengths = np.array([one.tokens for one in found])
     fragments = np.array([len(ids) for ids in _encode(tokenizer, frequent)])

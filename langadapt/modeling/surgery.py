@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from langadapt.errors import ModelError
-from langadapt.modeling.heads import output_layer, set_output_bias
+from langadapt.modeling.heads import output_biases, output_layer, set_output_bias
 from langadapt.modeling.token_ids import token_ids
 from langadapt.modeling.vocab import Mixture, Vocab
 
@@ -80,13 +80,14 @@ def apply_mixture(
 
     Raises:
         ModelError: the mixture does not cover the new vocabulary or has a number that is not finite, or the architecture fixes the
-            padding id to another.
+            padding id to another, or has rows of the vocabulary in other places too.
     """
     if model.config.model_type == "mpnet" and new.pad_token_id != old.pad_token_id:
         raise ModelError(
             f"'mpnet' counts positions from padding id {old.pad_token_id}, but the new tokenizer pads with {new.pad_token_id}",
             hint="Use the tokenizer 'unigram' or 'prune', which keep that id.",
         )
+    _check_places(model)
     size_old, size_new = size_of(old), size_of(new)
     weights = mixture.weights
     if weights.shape != (size_new, size_old) or len(mixture.provenance) != size_new:
@@ -122,6 +123,24 @@ def apply_mixture(
         if new_bias is not None:
             set_output_bias(model, new_bias)
     _configure(model, new, size_new)
+
+
+def _check_places(model: PreTrainedModel) -> None:
+    """Refuse a head with more than output rows and their bias to move: MobileBERT's has further columns.
+
+    Raises:
+        ModelError: there is such a place.
+    """
+    embeddings: Any = model.get_input_embeddings()
+    rows, *others = embeddings.weight.shape
+    decoder, _ = output_layer(model)
+    moved = {id(getattr(decoder, "weight", None)), *map(id, output_biases(model)), *map(id, model.base_model.parameters())}
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in moved and rows in parameter.shape and rows not in (*others, model.config.hidden_size):
+            raise ModelError(
+                f"'{model.config.model_type}' keeps something for each of the {rows:,} tokens in '{name}', which surgery does not move",
+                hint="Choose a base of another architecture, or keep its vocabulary.",
+            )
 
 
 def _required(tensor: torch.Tensor | None) -> torch.Tensor:

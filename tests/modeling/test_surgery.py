@@ -19,7 +19,9 @@ from transformers import (
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    EsmConfig,
     LlamaConfig,
+    MobileBertConfig,
     ModernBertConfig,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -341,6 +343,27 @@ def test_an_unknown_head_is_named() -> None:
     for use in (lambda: mlm_logits(model, torch.zeros(1, 32)), lambda: output_layer(model)):
         with pytest.raises(ModelError, match="deberta-v2"):
             use()
+
+
+def test_a_head_with_more_than_output_rows_is_refused_and_stays_whole(registry: Any) -> None:
+    config = MobileBertConfig(**SMALL, vocab_size=len(OLD), embedding_size=16, intra_bottleneck_size=16, true_hidden_size=16)
+    model = AutoModelForMaskedLM.from_config(config)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ModelError, match=r"'mobilebert' keeps something for each of the \d+ tokens in 'cls.predictions.dense.weight'"):
+        apply_mixture(model, propose(registry, "random", model, NEW), OLD, NEW)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_bias_beside_the_output_layer_moves_too(registry: Any) -> None:
+    config = EsmConfig(**SMALL, vocab_size=len(OLD), pad_token_id=OLD.pad_token_id, mask_token_id=OLD.mask_token_id)
+    model = AutoModelForMaskedLM.from_config(config).eval()
+    torch.nn.init.normal_(model.lm_head.bias)
+    before = logits(model, OLD, SHARED_TEXT)
+    apply_mixture(model, propose(registry, "mean-subword", model, NEW), OLD, NEW)
+    after = logits(model, NEW, SHARED_TEXT)
+    shared = [token for token in NEW.get_vocab() if token in OLD.get_vocab()]
+    ids = [[tokenizer.convert_tokens_to_ids(token) for token in shared] for tokenizer in (OLD, NEW)]
+    assert torch.allclose(before[..., ids[0]], after[..., ids[1]], atol=1e-5)
 
 
 # extension -----------------------------------------------------------------------------------------------------------------

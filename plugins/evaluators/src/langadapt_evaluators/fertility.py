@@ -10,7 +10,7 @@ from langadapt.artifacts import tables
 from langadapt.artifacts.fetch import fetch
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
-from langadapt.modeling.segmentation import tokens_of_words
+from langadapt.modeling.segmentation import tokens_of_words, word_places
 from langadapt.registry.component import Component, Context
 from langadapt.registry.kinds import Score
 from langadapt_evaluators.bootstrap import interval
@@ -36,18 +36,16 @@ class Fertility(Component):
 
     def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
         texts = self._texts(ctx)
+        found = tokens_of_words(encoder.tokenizer, texts, list(map(word_places(texts), texts)))
         # words, tokens, continued words, unknown tokens
-        counts = np.array(
-            [(len(one.words), one.tokens, (one.words > 1).sum(), one.unknown) for one in tokens_of_words(encoder.tokenizer, texts)],
-            dtype=np.float64,
-        )
+        counts = np.array([(len(one.words), one.tokens, (one.words > 1).sum(), one.unknown) for one in found], dtype=np.float64)
         figures = (
             ("tokens per word", 1, 0, 1.0, "tokens"),
             ("continued words", 2, 0, 100.0, "×100"),
             ("unknown tokens", 3, 1, 100.0, "×100"),
         )
         rng = ctx.rng("bootstrap fertility")
-        found = []
+        scores = []
         for name, top, bottom, scale, unit in figures:
 
             def ratio(rows: np.ndarray, top: int = top, bottom: int = bottom, scale: float = scale) -> float:
@@ -55,8 +53,8 @@ class Fertility(Component):
 
             low, high = interval(ratio, len(texts), rng, 200)
             value = ratio(np.arange(len(texts)))
-            found.append(Score(f"fertility {self.data.name}", name, value, low, high, int(counts[:, 0].sum()), unit))
-        return found
+            scores.append(Score(f"fertility {self.data.name}", name, value, low, high, int(counts[:, 0].sum()), unit))
+        return scores
 
     def _texts(self, ctx: Context) -> list[str]:
         texts: list[str] = []

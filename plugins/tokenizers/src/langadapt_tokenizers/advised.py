@@ -57,7 +57,7 @@ class Advised(Component):
                 failed[name] = error.what
         if len(made.get("prune", base)) == len(base):
             made.pop("prune", None)
-        advice = compare(made, failed, list(dict.fromkeys(whole)), held, width=0)
+        advice = compare(made, failed, train, held, width=0)
         ctx.log.info(f"advice: {advice.choice}. {' '.join(advice.reasons)}")
         return base if advice.choice == "keep" else trainers[advice.choice].train(whole, base, ctx)
 
