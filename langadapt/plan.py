@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from langadapt.artifacts.fetch import Pinned, resolve_revision
-from langadapt.artifacts.files import path_identity, stable_hash
+from langadapt.artifacts.fetch import Pinned, pin_files, resolve_revision
+from langadapt.artifacts.files import stable_hash
 from langadapt.artifacts.licences import forbids
 from langadapt.compose import LanguageFacts, RawStage, compose
 from langadapt.errors import LangadaptError, PlanError, did_you_mean, raise_all
@@ -477,6 +477,7 @@ def pin_paths(resource: Resource, paths: tuple[Path, ...], where: str) -> Pinned
 
     Raises:
         PlanError: a path does not exist.
+        DataError: a file cannot be read, is a pipe or a device, or changes while it is read.
     """
     for path in paths:
         if not path.exists():
@@ -485,8 +486,8 @@ def pin_paths(resource: Resource, paths: tuple[Path, ...], where: str) -> Pinned
                 where=where,
                 hint="Check the path; relative paths start at the current folder.",
             )
-    identity = {"sha256": [path_identity(path) for path in paths]}
-    return Pinned("path", identity, ", ".join(str(path) for path in paths), paths=paths)
+    identity, stamps = pin_files(paths)
+    return Pinned("path", identity, ", ".join(str(path) for path in paths), paths=paths, stamps=stamps)
 
 
 def _release_facts(

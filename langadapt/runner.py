@@ -20,16 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from langadapt import __version__
+from langadapt import __version__, publishing
+from langadapt.artifacts.fetch import check_unchanged
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.artifacts.page import PAGE
 from langadapt.artifacts.picture import loss_curves
-from langadapt.artifacts.release import check_sums
 from langadapt.errors import LangadaptError, PlanError, RegistryError, StageFailed, StoreError
 from langadapt.plan import Plan, PlannedStage, Request, compile_plan, differences
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.component import Component, Context
-from langadapt.registry.plugins import load_plugins
+from langadapt.registry.plugins import load_plugins, stdout_to_stderr
 from langadapt.registry.registry import Registry
 from langadapt.reporting import ConsoleLog
 from langadapt.store import Store, default_root, disk_error
@@ -144,11 +144,33 @@ class Runner:
     def run(self) -> Outcome:
         """Run what the store lacks."""
         start = time.monotonic()
-        self.store.prepare()
         self._open_run_dir()
         self._ask_plugins()
+        try:
+            self._prepare_store()
+            with self.store.building(self.run_dir):
+                self._run()
+        except FileNotFoundError as error:
+            if self.store.root.is_dir():
+                raise
+            raise StoreError(
+                "the store was removed while the build ran", where=str(self.store.root), hint="Run the same command again."
+            ) from error
+        self.outcome.seconds = time.monotonic() - start
+        return self.outcome
+
+    def _prepare_store(self) -> None:
+        """Make the store ready to write; one that cannot be written will do where it has everything."""
+        try:
+            self.store.prepare()
+        except StoreError:
+            if self._needed() or not all((self.store.root / name).is_dir() for name in ("objects", "roots", "locks")):
+                raise
+            self.log.warning(f"the store {self.store.root} cannot be written; it has all that this build needs")
+
+    def _run(self) -> None:
         self._write_lock()
-        needed = self._needed()
+        needed = self._sound_needed()
         for stage in self.plan.stages:
             if stage.name in needed:
                 self._stage(stage)
@@ -159,8 +181,38 @@ class Runner:
             self._draw_losses()
             self._show_data()
             self._publish()
-        self.outcome.seconds = time.monotonic() - start
-        return self.outcome
+
+    def _sound_needed(self) -> set[str]:
+        """Stages to run, once every artifact that they or the release will read is what was written.
+
+        A damaged one is set aside with all that was made from it; what of these is needed is made again.
+        """
+        if self.rank == 0:
+            while damaged := self._first_damaged():
+                self._mend(damaged)
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            from langadapt.training.distributed import wait_for_everyone
+
+            wait_for_everyone()
+        return self._needed()
+
+    def _first_damaged(self) -> PlannedStage | None:
+        needed = self._needed()
+        read = {name for stage in self.plan.stages if stage.name in needed for name in stage.input_names()}
+        read |= {stage.name for stage in self.plan.sinks()}
+        present = [stage for stage in self.plan.stages if stage.name in read - needed and self.store.has(stage.key)]
+        return next((stage for stage in present if self.store.damage(stage.key)), None)
+
+    def _mend(self, stage: PlannedStage) -> None:
+        first = self.store.damage(stage.key)[0]
+        gone = self.store.set_aside(stage.key)
+        names = [one.name for one in self.plan.stages if one.key in gone[1:]]
+        also = f", and what was made from it ({', '.join(names)})" if names else ""
+        self.log.warning(
+            f"the stored '{stage.name}' is damaged: {first.file} {first.what}. It is set aside in {self.store.root / 'damaged'}{also}, "
+            "and made again where it is needed"
+        )
+        self._event("set_aside", stage=stage.name, key=stage.key, file=first.file, what=first.what, with_it=names)
 
     def _needed(self) -> set[str]:
         """Stages to run: what a result needs and the store lacks, upstream only as far as it is missing."""
@@ -177,6 +229,13 @@ class Runner:
     def _stage(self, stage: PlannedStage) -> None:
         start = time.monotonic()
         self._current = stage
+        for name in stage.input_names():  # a long build's inputs may have been damaged since it began
+            if self.store.damage(self.plan.stage(name).key):
+                raise StoreError(
+                    f"stage '{stage.name}' would read '{name}', which was damaged while the build ran",
+                    where=str(self.store.path(self.plan.stage(name).key)),
+                    hint="Run the same command again: it is set aside and made again.",
+                )
         if not self.log.quiet:
             self.log.console.print(f"[bold]{stage.name}[/bold] ({stage.stage.do})")
         if stage.stage.do == "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -238,9 +297,10 @@ class Runner:
             )
         except BaseException as error:
             shutil.rmtree(staging, ignore_errors=True)
-            self._event("stage_end", stage=stage.name, key=stage.key, outcome="failed", error=str(error)[:500])
+            outcome = "failed" if isinstance(error, Exception) else "stopped"
+            self._event("stage_end", stage=stage.name, key=stage.key, outcome=outcome, error=str(error)[:500])
             seconds = time.monotonic() - start
-            self._observe("langadapt_stage_end", stage=stage, outcome="failed", artifact=None, seconds=seconds)
+            self._observe("langadapt_stage_end", stage=stage, outcome=outcome, artifact=None, seconds=seconds)
             raise self._told(error, stage) from error
 
     def _fill(self, stage: PlannedStage, folder: Path) -> dict[str, Any]:
@@ -253,6 +313,8 @@ class Runner:
         inputs = {role: [self.store.path(self.plan.stage(name).key) for name in names] for role, names in stage.inputs.items()}
         module = importlib.import_module(f"langadapt.stages.{MODULES[stage.stage.do]}")
         record: dict[str, Any] = module.run(Job(stage, inputs, folder, context, self.registry))
+        for resource in stage.resources():  # what the key states is what was read, to the end
+            check_unchanged(resource)
         return record
 
     def _context(self, stage: PlannedStage) -> Context:
@@ -298,8 +360,10 @@ class Runner:
             (self.run_dir / "events.jsonl").touch()
         except OSError as error:
             raise disk_error(error, f"the run folder {self.run_dir} cannot be written", "--out") from error
-        release = self.run_dir / "release"
-        if release.exists() and not (self.run_dir / MARKER).is_file():
+        if self.rank == 0:
+            publishing.tidy(self.run_dir)
+        release = self.run_dir / publishing.RELEASE
+        if release.exists() and not publishing.is_ours(self.run_dir):
             raise StoreError(
                 "there is something that no build made, and a build would replace it",
                 where=str(release),
@@ -314,10 +378,11 @@ class Runner:
         """
         for implementation in self.hooks.langadapt_plan_ready.get_hookimpls():
             try:
-                implementation.function(**dict.fromkeys(implementation.argnames, self.plan))
+                with stdout_to_stderr():
+                    implementation.function(**dict.fromkeys(implementation.argnames, self.plan))
             except LangadaptError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise RegistryError(
                     f"plugin '{implementation.plugin_name}' raised in langadapt_plan_ready: {type(error).__name__}: {error}",
                     hint="Leave the plugin out with LANGADAPT_PLUGINS=…, or report it to its author.",
@@ -358,25 +423,9 @@ class Runner:
     def _publish(self) -> None:
         """Copy the release out of the store, whole or not at all; a release that is there already stays."""
         exports = [stage for stage in self.plan.stages if stage.stage.output == "Release"]
-        if not exports:
-            return
-        key = exports[-1].key
-        target = self.run_dir / "release"
-        self.outcome.release = target
-        marker = self.run_dir / MARKER
-        if target.is_dir() and marker.is_file() and marker.read_text().strip() == key and _whole(target):
-            return
-        try:
-            fresh, old = self.run_dir / f".release-{os.getpid()}", self.run_dir / f".old-{os.getpid()}"
-            shutil.copytree(self.store.path(key), fresh, ignore=shutil.ignore_patterns("artifact.json"))
-            if target.exists():
-                target.rename(old)
-            fresh.rename(target)
-            marker.write_text(key + "\n")
-            shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise disk_error(error, f"the release cannot be copied to {target}", "--out") from error
+        if exports:
+            key = exports[-1].key
+            self.outcome.release = publishing.publish(self.store.path(key), key, self.run_dir)
 
     def _event(self, event: str, **values: Any) -> None:
         if self.rank > 0:
@@ -399,22 +448,11 @@ class Runner:
         caller = getattr(self.hooks, hook)
         for implementation in list(caller.get_hookimpls()):
             try:
-                implementation.function(**{name: arguments[name] for name in implementation.argnames})
-            except Exception as error:
+                with stdout_to_stderr():
+                    implementation.function(**{name: arguments[name] for name in implementation.argnames})
+            except (Exception, SystemExit) as error:  # an observer watches: it cannot end a build
                 self.log.warning(f"plugin '{implementation.plugin_name}' raised in {hook}: {type(error).__name__}: {error}")
                 caller._remove_plugin(implementation.plugin)
-
-
-MARKER = ".release-key"
-"""Names the artifact that ``release`` in a run folder was copied from."""
-
-
-def _whole(release: Path) -> bool:
-    """Whether a copied release is still what its checksums say; a damaged one is copied again."""
-    try:
-        return not list(check_sums(release))
-    except StoreError:
-        return False
 
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG, errno.EPERM)

@@ -6,6 +6,8 @@ Layout below the root::
     partial/<key>/        scratch of a stage that has not finished: staging files and training checkpoints
     locks/<key>.lock      held (flock) while a stage runs; the kernel frees it when a process dies
     roots/<hash>.json     run folders that refer to artifacts; what none refers to may be collected
+    roots/<hash>.lock     held (flock) while a build of that run folder runs
+    damaged/<key>.<n>     artifacts whose files were no longer what was written, set aside
     cache/                translation memories and converted models: time saved, never a result
 
 Nothing is in ``objects`` that was not complete when it appeared there.
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langadapt.artifacts.files import RECORD, damage, digests, read_json, stable_hash, write_json
+from langadapt.artifacts.files import RECORD, Stamp, damage, digests, read_json, stable_hash, stamps, write_json
 from langadapt.errors import StoreError
 
 
@@ -48,6 +50,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._sound: dict[str, tuple[tuple[str, Stamp], ...]] = {}
+        """Artifacts whose digests were right in this process, by the stamps that their files had then."""
 
     def prepare(self) -> None:
         """Make the folders and check that they can be written.
@@ -55,6 +59,8 @@ class Store:
         Raises:
             StoreError: the root is not writable, or not a folder.
         """
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError("is no folder", where=str(self.root), hint="Choose another store with --store or LANGADAPT_STORE.")
         try:
             for name in ("objects", "partial", "locks", "roots"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -113,8 +119,54 @@ class Store:
                 shutil.rmtree(target)
             folder.rename(target)
             _sync(target.parent)
+            self._sound[key] = stamps(target)
         shutil.rmtree(self.root / "partial" / key, ignore_errors=True)
         return target
+
+    def damage(self, key: str) -> list[Damage]:
+        """What is wrong with an artifact that is about to be read; an unchanged one is digested once a process."""
+        if self._sound.get(key) == stamps(self.path(key)):
+            return []
+        before = stamps(self.path(key))
+        found = self.verify(key)
+        if not found:
+            self._sound[key] = before
+        return found
+
+    def set_aside(self, key: str) -> list[str]:
+        """Move a damaged artifact, and all that was made from it, out of the way; returns their keys.
+
+        They go to ``damaged/``, to be looked at or deleted; none is read again.
+        """
+        victims = [key, *self.made_from(key)]
+        aside = self.root / "damaged"
+        aside.mkdir(exist_ok=True)
+        for victim in victims:
+            number = sum(1 for _ in aside.glob(f"{victim}.*"))
+            self.path(victim).rename(aside / f"{victim}.{number}")
+            shutil.rmtree(self.root / "partial" / victim, ignore_errors=True)
+        return victims
+
+    def made_from(self, key: str) -> list[str]:
+        """Keys of the finished artifacts that a stage made out of this one, and out of those."""
+        inputs = {other: self._inputs(other) for other in self.keys()}
+        found, todo = [], [key]
+        while todo:
+            source = todo.pop()
+            for other, keys in inputs.items():
+                if source in keys and other not in found:
+                    found.append(other)
+                    todo.append(other)
+        return found
+
+    def _inputs(self, key: str) -> set[str]:
+        """Keys that an artifact's record names as its inputs; none where the record cannot be read."""
+        try:
+            identity = self.record(key).get("identity")
+            stated = identity["inputs"].values() if isinstance(identity, dict) else ()
+            return {str(one) for keys in stated for one in (keys if isinstance(keys, list) else [keys])}
+        except (StoreError, AttributeError, KeyError, TypeError):
+            return set()
 
     def record(self, key: str) -> dict[str, Any]:
         """What ``artifact.json`` of a finished artifact says."""
@@ -128,9 +180,15 @@ class Store:
 
     def verify(self, key: str) -> list[Damage]:
         """Compare every file of an artifact with its recorded digest."""
-        files = self.record(key).get("files")
-        if not isinstance(files, dict):
-            return [Damage(key, RECORD, "is not the record of an artifact")]
+        try:
+            record = self.record(key)
+        except StoreError as error:
+            return [Damage(key, RECORD, error.what)]
+        files = record.get("files") if isinstance(record, dict) else None
+        if not isinstance(files, dict) or record.get("key") != key:
+            return [Damage(key, RECORD, "is not the record of this artifact")]
+        if stable_hash(files) != record.get("digest"):
+            return [Damage(key, RECORD, "was altered (its digest differs)")]
         return [Damage(key, file, what) for file, what in damage(self.path(key), files)]
 
     def add_root(self, run: Path, keys: list[str]) -> None:
@@ -138,17 +196,35 @@ class Store:
         name = stable_hash(str(run.absolute()))[:24]
         write_json(self.root / "roots" / f"{name}.json", {"run": str(run.absolute()), "keys": keys})
 
+    @contextlib.contextmanager
+    def building(self, run: Path) -> Iterator[None]:
+        """Say, while a build runs, that its artifacts are in use, even if its run folder is deleted meanwhile."""
+        path = self.root / "roots" / f"{stable_hash(str(run.absolute()))[:24]}.lock"
+        with path.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            yield
+
     def live(self) -> set[str]:
-        """Keys that an existing run folder refers to."""
+        """Keys that an existing run folder, or a running build, refers to."""
         found: set[str] = set()
         for file in sorted((self.root / "roots").glob("*.json")):
-            root = read_json(file)
-            if (Path(root["run"]) / "lock.json").is_file():
-                found.update(root["keys"])
+            try:
+                root = read_json(file)
+                run, keys = Path(root["run"]), [str(key) for key in root["keys"]]
+            except (StoreError, KeyError, TypeError) as error:
+                raise StoreError(
+                    "names no run folder and its artifacts, so what is in use cannot be told",
+                    where=str(file),
+                    hint="Delete this file if you know that its build is done with; nothing was removed.",
+                ) from error
+            if (run / "lock.json").is_file() or _held(file.with_suffix(".lock")):
+                found.update(keys)
         return found
 
     def collect(self, dry_run: bool, keep_partial_days: float = 7.0) -> list[tuple[str, int]]:
-        """Remove artifacts that no run folder refers to, and scratch older than a week.
+        """Remove artifacts that no run folder refers to, damaged ones set aside, and scratch older than a week.
+
+        What a running build is making or reading stays.
 
         Returns:
             (name, bytes) of what was removed, or would be.
@@ -157,16 +233,32 @@ class Store:
         victims = [self.path(key) for key in self.keys() if key not in live]
         oldest = time.time() - keep_partial_days * 86400
         victims += [p for p in (self.root / "partial").glob("*") if p.is_dir() and p.stat().st_mtime < oldest]
+        victims += [p for p in (self.root / "objects").glob(".doomed-*") if p.is_dir()]
+        victims += [p for p in (self.root / "damaged").glob("*") if p.is_dir()]
         removed = []
         for path in victims:
+            if _held(self.root / "locks" / f"{path.name}.lock"):
+                continue
             removed.append((path.name, sum(f.stat().st_size for f in path.rglob("*") if f.is_file())))
             if not dry_run:
                 with self.lock(path.name):
                     # Renamed first: a reader never sees half an artifact.
-                    doomed = path.with_name(f".doomed-{path.name}")
+                    doomed = path.with_name(f".doomed-{path.name.removeprefix('.doomed-')}")
                     path.rename(doomed)
                     shutil.rmtree(doomed)
         return removed
+
+
+def _held(lock: Path) -> bool:
+    """Whether another process holds a lock file."""
+    if not lock.is_file():
+        return False
+    with lock.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def disk_error(error: OSError, what: str, option: str = "--store or LANGADAPT_STORE") -> StoreError:

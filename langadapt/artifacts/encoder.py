@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from langadapt.artifacts import adapter as adapters
-from langadapt.artifacts import vocabulary
-from langadapt.artifacts.files import read_json, write_json
+from langadapt.artifacts import sentence_folder, vocabulary
+from langadapt.artifacts.files import write_json
 from langadapt.errors import ModelError
+from langadapt.modeling.checkpoint_folder import header
 from langadapt.modeling.encoder import EncoderModule, EncoderSettings
+from langadapt.modeling.framing import type_frame
 from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
+from langadapt.modeling.positions import room
+from langadapt.modeling.settings_files import read_settings_file
+from langadapt.modeling.surgery import size_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -34,7 +42,8 @@ class LoadedEncoder:
 
     def module(self, pooler: Any, budget: int = 4096) -> EncoderModule:
         """The encoder as one module; `pooler` is the component that the settings name."""
-        return EncoderModule(self.model, pooler, pad_id(self.tokenizer), self.transforms, budget)
+        types = type_frame(self.tokenizer, self.model)
+        return EncoderModule(self.model, pooler, pad_id(self.tokenizer), self.transforms, budget, types)
 
 
 def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
@@ -67,72 +76,149 @@ def save_settings(encoder: LoadedEncoder, folder: Path) -> None:
 def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] | None = None) -> LoadedEncoder:
     """Read an encoder: one of ours, a sentence-transformers folder, or any transformers checkpoint.
 
+    Its maximum length is what its folder states, or else its tokenizer, and never more than its positions have room for.
+
     Args:
         mlm_head, options: as in :func:`langadapt.modeling.loading.load_model`.
 
     Raises:
-        ModelError: what :func:`langadapt.modeling.loading.load_model` refuses, or an adapter, which is half an encoder.
+        ModelError: what :func:`langadapt.modeling.loading.load_model` and :func:`langadapt.artifacts.sentence_folder.read` refuse, a
+            tokenizer with entries that the weights have no rows for, or an adapter, which is half an encoder.
     """
     if adapters.is_adapter(folder):
         raise ModelError(
             "is an adapter, not a whole encoder",
             where=str(folder),
-            hint="Load its base, then add the adapter to it; or release it merged into its base.",
+            hint="Load its base, then add the adapter to it (Encoder.add_adapter, --adapter); or release it merged into its base.",
         )
     settings, transforms = read_settings(folder)
-    return LoadedEncoder(load_model(folder, mlm_head, options), load_tokenizer(folder), settings, transforms, vocabulary.load(folder))
+    place, lowercase = folder, False
+    if not (folder / SETTINGS).is_file() and sentence_folder.is_sentence_folder(folder):
+        said = sentence_folder.read(folder)
+        place, lowercase = said.transformer, said.lowercase
+    model = load_model(place, mlm_head, options)
+    tokenizer = load_tokenizer(place)
+    if lowercase:
+        put_lowercase_first(tokenizer)
+    _check_rows(tokenizer, model, folder)
+    if not options:  # quantised weights are another precision of ones that were looked at
+        _check_padding(model, pad_id(tokenizer), folder)
+    settings = settings.with_(max_length=longest_text(settings.max_length, tokenizer, model))
+    return LoadedEncoder(model, tokenizer, settings, transforms, vocabulary.load(folder))
+
+
+def _check_rows(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, folder: Path) -> None:
+    rows, size = int(model.get_input_embeddings().weight.shape[0]), size_of(tokenizer)  # type: ignore[union-attr,operator]
+    if size > rows:
+        raise ModelError(
+            f"the tokenizer has {size:,} entries, the embedding matrix {rows:,} rows",
+            where=str(folder),
+            hint="Tokenizer and weights do not belong together: take both from one checkpoint.",
+        )
+
+
+def _check_padding(model: PreTrainedModel, padding: int, folder: Path) -> None:
+    """Run one short sequence alone and padded: architectures that mix positions (Funnel's pooling) give it two different vectors.
+
+    Raises:
+        ModelError: the states differ, or the architecture cannot read a sequence of token ids at all.
+    """
+    import torch
+
+    kind, training = model.config.model_type, model.training
+    rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[union-attr,operator]
+    ids = [(7 * i + 11) % rows for i in range(5)]
+    ids = [i if i != padding else (i + 1) % rows for i in ids]
+    try:
+        with torch.inference_mode():
+            body = model.eval().base_model
+            alone = body(input_ids=torch.tensor([ids])).last_hidden_state
+            mask = torch.tensor([[1] * 5 + [0] * 4])
+            padded = body(input_ids=torch.tensor([[*ids, *[padding] * 4]]), attention_mask=mask).last_hidden_state[:, :5]
+    except Exception as error:
+        raise ModelError(
+            f"'{kind}' cannot encode a text: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            where=str(folder),
+            hint="Choose a base of another architecture.",
+        ) from error
+    finally:
+        model.train(training)
+    if not torch.allclose(alone, padded, rtol=1e-2, atol=1e-3 * float(alone.abs().max())):
+        raise ModelError(
+            f"'{kind}' lets padding into its states: a text's vector would depend on the texts it is batched with",
+            where=str(folder),
+            hint="Choose a base of another architecture.",
+        )
+
+
+def longest_text(stated: int, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> int:
+    """Tokens a text may have: what is stated, else the tokenizer's own limit, and what positions have room for at most."""
+    bound = room(model)
+    own = int(min(tokenizer.model_max_length, UNBOUNDED))
+    length = stated or (own if own < UNBOUNDED else bound or PLAIN_LENGTH)
+    return max(1, min(length, bound) if bound is not None else length)
+
+
+UNBOUNDED = 1_000_000
+"""From here on, a tokenizer's maximum is transformers' way of saying that it has none."""
+PLAIN_LENGTH = 512
+"""Tokens a text may have where neither folder nor architecture bounds it."""
+
+
+def put_lowercase_first(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Put every text in lower case before the tokenizer's own rules, as sentence-transformers does for `do_lower_case`."""
+    from tokenizers import normalizers
+
+    backend = tokenizer.backend_tokenizer
+    if "Lowercase" in str(backend.normalizer):
+        return
+    own = [backend.normalizer] if backend.normalizer is not None else []
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
 
 
 def read_settings(folder: Path) -> tuple[EncoderSettings, list[tuple[Any, Any]]]:
-    """How a folder's vectors are made, and its fitted transforms: from ours, sentence-transformers' or no files."""
+    """How a folder's vectors are made, and its fitted transforms: from ours, sentence-transformers' or no files.
+
+    A maximum length of 0 means that the folder states none.
+
+    Raises:
+        ModelError: a file of these is malformed, or says what langadapt does not do.
+    """
     if (folder / SETTINGS).is_file():
-        settings = EncoderSettings(**read_json(folder / SETTINGS))
-        if not settings.transforms:
-            return settings, []
-        from safetensors.torch import load_file
-
-        tensors = load_file(str(folder / TRANSFORMS))
-        return settings, [(tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(settings.transforms)]
-    if (folder / "modules.json").is_file():
-        return _from_sentence_transformers(folder), []
-    return EncoderSettings(), []
+        settings = settings_file(folder / SETTINGS)
+        return settings, _transforms(folder / TRANSFORMS, settings.transforms) if settings.transforms else []
+    if sentence_folder.is_sentence_folder(folder):
+        said = sentence_folder.read(folder)
+        return said.settings, list(said.transforms)
+    return EncoderSettings(max_length=0), []
 
 
-def _from_sentence_transformers(folder: Path) -> EncoderSettings:
-    settings = EncoderSettings()
-    limit = folder / "sentence_bert_config.json"
-    if limit.is_file() and (length := read_json(limit).get("max_seq_length")):
-        settings = settings.with_(max_length=int(length))
-    for module in read_json(folder / "modules.json"):
-        kind = str(module["type"]).rsplit(".", 1)[-1]
-        if kind == "Pooling":
-            settings = settings.with_(pooler={"use": _pooling(folder / module["path"] / "config.json")})
-        elif kind == "Normalize":
-            settings = settings.with_(normalize=True)
-        elif kind != "Transformer":
-            raise ModelError(
-                f"the sentence-transformers module '{kind}' is not known here",
-                where=str(folder / "modules.json"),
-                hint="Pick a base with transformer and pooling modules only.",
-            )
-    return settings
+def settings_file(path: Path) -> EncoderSettings:
+    """An ``encoder.json``, held against its schema.
+
+    Raises:
+        ModelError: missing, malformed, an unknown key, or a value of another type or out of range.
+    """
+    stated = read_settings_file(path)
+    try:
+        found = TypeAdapter(EncoderSettings).validate_json(json.dumps(stated))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name, value = ".".join(map(str, problem["loc"])), repr(problem.get("input"))[:80]
+        raise ModelError(f"its '{name}' is {value}: {problem['msg'].lower()}", where=str(path), hint="Copy the folder again.") from error
+    for name, slot in (("pooler", found.pooler), ("normalizer", found.normalizer)):
+        if slot is not None and not isinstance(slot.get("use"), str):
+            raise ModelError(f"its '{name}' names no component ('use')", where=str(path), hint="Copy the folder again.")
+    return found
 
 
-def _pooling(config: Path) -> str:
-    """The pooler's name of either config layout (one key a mode, or ``pooling_mode``)."""
-    stated = read_json(config)
-    names = {
-        "pooling_mode_mean_tokens": "mean",
-        "pooling_mode_cls_token": "cls",
-        "pooling_mode_max_tokens": "max",
-        "pooling_mode_weightedmean_tokens": "weighted-mean",
-        "pooling_mode_lasttoken": "last",
-        "weightedmean": "weighted-mean",
-        "lasttoken": "last",
-    }
-    modes = [names.get(key, key) for key, on in stated.items() if key.startswith("pooling_mode_") and on]
-    if isinstance(stated.get("pooling_mode"), str):
-        modes = [names.get(stated["pooling_mode"], stated["pooling_mode"])]
-    if len(modes) != 1:
-        raise ModelError(f"pooling by {', '.join(modes) or 'nothing'} is not known here", where=str(config))
-    return str(modes[0])
+def _transforms(path: Path, count: int) -> list[tuple[Any, Any]]:
+    from safetensors.torch import load_file
+
+    shapes = header(path)
+    pairs = [(f"{i}.weight", f"{i}.bias") for i in range(count)]
+    for weight, bias in pairs:
+        if len(shapes.get(weight, ())) != 2 or shapes.get(bias) != shapes[weight][:1]:
+            raise ModelError(f"holds no '{weight}' (d', d) and '{bias}' (d')", where=str(path), hint="Copy the folder again.")
+    tensors = load_file(str(path))
+    return [(tensors[weight], tensors[bias]) for weight, bias in pairs]

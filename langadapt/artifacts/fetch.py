@@ -6,13 +6,17 @@ resource by the component that produces it.  Stages then fetch what was pinned a
 
 from __future__ import annotations
 
+import hashlib
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langadapt.artifacts.files import stable_hash
+from langadapt.artifacts.files import damage, digests, file_digest, path_identity, read_json, stable_hash, stamps, write_json
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
+from langadapt.modeling.settings_files import regular
 from langadapt.registry.component import Component, Context
 
 # Checkpoints: weights as safetensors, configuration and tokenizer files; never pickles or code.
@@ -31,6 +35,53 @@ class Pinned:
     revision: str = ""
     files: tuple[str, ...] = ()
     component: Component | None = None
+    stamps: tuple[Any, ...] = ()
+    """Of each path's files when they were hashed: equal ones mean the very bytes that the identity states."""
+
+
+def pin_files(paths: tuple[Path, ...]) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """(identity, stamps) of local files and folders, hashed from bytes that did not change meanwhile.
+
+    Raises:
+        DataError: a file changes while it is read, cannot be read, or is a pipe or a device.
+    """
+    found, marks = [], []
+    for path in paths:
+        if not path.is_dir():
+            regular(path, DataError)
+        try:
+            before = stamps(path)
+            found.append(path_identity(path))
+            after = stamps(path)
+        except OSError as error:
+            raise DataError(f"cannot be read: {error.strerror or error}", where=str(error.filename or path)) from error
+        if before != after:
+            raise DataError("changes while it is read", where=str(path), hint="Wait until it is written, then run the same command again.")
+        marks.append(after)
+    return {"sha256": found}, tuple(marks)
+
+
+def check_unchanged(resource: Resource) -> None:
+    """Hold a local resource against the bytes that its plan was made of.
+
+    Raises:
+        DataError: a file was replaced or changed since.
+    """
+    pinned: Pinned = resource.pinned
+    if pinned.place != "path":
+        return
+    try:
+        if tuple(stamps(path) for path in pinned.paths) == pinned.stamps:
+            return
+        if pin_files(pinned.paths)[0] == pinned.identity:  # touched, or copied over by itself
+            return
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", where=str(error.filename)) from error
+    raise DataError(
+        f"resource '{resource.name}' changed since the plan was made",
+        where=", ".join(str(path) for path in pinned.paths),
+        hint="Run the same command again: it makes a new plan of the new files; nothing was kept of the mixture.",
+    )
 
 
 def fetch(resource: Resource, ctx: Context) -> list[Path]:
@@ -42,18 +93,21 @@ def fetch(resource: Resource, ctx: Context) -> list[Path]:
     pinned = resource.pinned
     assert isinstance(pinned, Pinned), f"resource '{resource.name}' is not pinned"
     if pinned.place == "path":
+        check_unchanged(resource)
         return list(pinned.paths)
     if pinned.place == "hub":
         return _from_hub(resource, pinned)
-    folder = ctx.workdir / f"source-{resource.name}-{stable_hash(pinned.identity)[:12]}"
-    if not (folder / ".complete").exists():
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = ctx.workdir / f"source-{stable_hash(pinned.identity)[:24]}"
+    record = folder.with_suffix(".json")  # written last: what was made, and its digests
+    if not record.is_file() or list(damage(folder, read_json(record))):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         assert pinned.component is not None
         pinned.component.fetch(folder)  # type: ignore[attr-defined]
-        (folder / ".complete").touch()
+        write_json(record, digests(folder))
     if resource.format == "encoder":
         return [folder]
-    return sorted(path for path in folder.iterdir() if path.name != ".complete")
+    return sorted(folder.iterdir())
 
 
 def _from_hub(resource: Resource, pinned: Pinned) -> list[Path]:
@@ -73,12 +127,37 @@ def _from_hub(resource: Resource, pinned: Pinned) -> list[Path]:
         )
     except Exception as error:  # the hub client raises a dozen kinds, of three libraries
         raise hub_error(resource.name, pinned.hub_id, error) from error
+    _check_blobs(folder)
     if encoder:
         return [folder]
-    found = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    found = sorted({path for pattern in patterns for path in folder.glob(pattern)})
     if not found:
         raise DataError(f"resource '{resource.name}': {pinned.hub_id} holds no file matching {', '.join(patterns)}")
     return found
+
+
+def _check_blobs(folder: Path) -> None:
+    """Hold the Hub's files on this machine against their names: its cache calls a file by sha256, or by git's digest.
+
+    Raises:
+        DataError: a file is not what the Hub sent.
+    """
+    for path in sorted(folder.rglob("*")):
+        blob = path.resolve()
+        if not path.is_symlink() or not blob.is_file() or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
+            continue
+        if (file_digest(blob) if len(blob.name) == 64 else _git_digest(blob)) != blob.name:
+            raise DataError(
+                "is not what the Hub sent: its digest differs",
+                where=str(path),
+                hint=f"Delete {blob} and run the same command again; it is fetched anew.",
+            )
+
+
+def _git_digest(path: Path) -> str:
+    """What git calls a file by: sha1 of its length and bytes."""
+    content = path.read_bytes()  # only small files are kept under this name
+    return hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
 
 
 def resolve_revision(resource: Resource, hub_id: str, revision: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from langadapt.artifacts import licences
 from langadapt.artifacts import scores as score_tables
-from langadapt.artifacts.files import file_digest
+from langadapt.artifacts.files import RECORD, file_digest, strangers
 from langadapt.errors import StoreError
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ def check_sums(folder: Path) -> Iterator[tuple[str, str]]:
     if not sums.is_file():
         raise StoreError("there is no SHA256SUMS", where=str(folder), hint="Is this a release folder?")
     stated = {}
-    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"cannot be read: {error}", where=str(sums)) from error
+    for number, line in enumerate(lines, 1):
         digest, gap, name = line.partition("  ")
         if not gap or len(digest) != 64 or Path(name).is_absolute() or ".." in Path(name).parts:
             raise StoreError("not a checksum line", where=f"{sums}:{number}")
@@ -60,9 +64,8 @@ def check_sums(folder: Path) -> Iterator[tuple[str, str]]:
             yield name, "is missing"
         elif file_digest(path) != digest:
             yield name, "was altered (its sha256 differs)"
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (SUMS, "artifact.json")):
-        if path.relative_to(folder).as_posix() not in stated:
-            yield path.relative_to(folder).as_posix(), "is not in SHA256SUMS"
+    for name, what in strangers(folder, {*stated, SUMS, RECORD}):
+        yield name, "is not in SHA256SUMS" if what.startswith("does not belong") else what
 
 
 def is_starter(facts: dict[str, Any]) -> bool:

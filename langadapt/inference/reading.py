@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.artifacts import encoder as encoders
-from langadapt.artifacts.files import read_json
-from langadapt.errors import ModelError, StoreError
+from langadapt.errors import ModelError
 from langadapt.modeling.encoder import EncoderSettings
 
 
@@ -32,21 +31,13 @@ def adapter_settings(folder: Path) -> EncoderSettings:
         ModelError: missing, truncated, or holding something else: guessed settings would give other vectors without a word.
     """
     path = folder / encoders.SETTINGS
-    again = "Copy the adapter again."
     if not path.is_file():
-        raise ModelError(f"there is no {encoders.SETTINGS}, which says how the adapter's texts are read", where=str(folder), hint=again)
-    try:
-        found = EncoderSettings(**read_json(path))
-    except (StoreError, TypeError) as error:
-        what = error.what if isinstance(error, StoreError) else f"cannot be read: {error}"
-        raise ModelError(what, where=str(path), hint=again) from error
-    sound = {
-        "pooler": isinstance(found.pooler, dict) and isinstance(found.pooler.get("use"), str),
-        "max_length": type(found.max_length) is int and found.max_length > 0,
-        "prompt": isinstance(found.prompt, str),
-        "normalizer": found.normalizer is None or (isinstance(found.normalizer, dict) and isinstance(found.normalizer.get("use"), str)),
-    }
-    for name, is_sound in sound.items():
-        if not is_sound:
-            raise ModelError(f"its '{name}' is {getattr(found, name)!r}", where=str(path), hint=again)
+        raise ModelError(
+            f"there is no {encoders.SETTINGS}, which says how the adapter's texts are read",
+            where=str(folder),
+            hint="Copy the adapter again.",
+        )
+    found = encoders.settings_file(path)
+    if not found.max_length:
+        raise ModelError("its 'max_length' is 0", where=str(path), hint="Copy the adapter again.")
     return found

@@ -42,7 +42,7 @@ class Stage(BaseModel):
 class Load(Stage):
     """Bring a checkpoint in: from the Hub, a path or a package, or take over an earlier stage's encoder."""
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     inputs: ClassVar = {"encoder": ("Encoder",)}
     slots: ClassVar = {"pooler": "pooler"}
@@ -51,8 +51,8 @@ class Load(Stage):
     source: Resource | None = None
     encoder: str | None = None
     pooler: Slot | None = None
-    max_length: Annotated[int, Field(ge=8, le=8192)] = 128
-    """Tokens per text, special ones included; longer texts are truncated and counted."""
+    max_length: Annotated[int, Field(ge=8, le=8192)] | None = None
+    """Tokens per text, special ones included; longer texts are truncated and counted.  None takes the base's own, 128 at most."""
     layers: Annotated[int, Field(ge=1)] | None = None
     """Keep so many layers, evenly spaced from the first to the last."""
     weights: Literal["pretrained", "random"] = "pretrained"

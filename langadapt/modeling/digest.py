@@ -7,13 +7,13 @@ layer or a prefix, in one file or in shards, in half precision or not.  So the d
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from langadapt.errors import ModelError
-from langadapt.modeling.loading import HEAD_PREFIXES, check_safetensors
+from langadapt.modeling.checkpoint_folder import header, weight_files
+from langadapt.modeling.loading import HEAD_PREFIXES
 
 BUFFERS = ("position_ids", "token_type_ids", "inv_freq")
 """Endings of tensors that follow from the configuration; some versions save them."""
@@ -31,10 +31,8 @@ def weights_digest(folder: Path) -> str:
     from safetensors import safe_open
 
     places: dict[str, Path] = {}
-    for file in _files(folder):
-        check_safetensors(file)
-        with safe_open(file, framework="numpy") as handle:
-            places.update(dict.fromkeys(handle.keys(), file))
+    for file in weight_files(folder):
+        places.update(dict.fromkeys(header(file), file))
     body = _body(folder, places)
     if not body:
         raise ModelError("there are no safetensors weights to know the base by", where=str(folder))
@@ -45,20 +43,6 @@ def weights_digest(folder: Path) -> str:
         whole.update(f"{name} {list(tensor.shape)}\n".encode())
         whole.update(tensor.numpy().data)
     return whole.hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    """The files that transformers loads: other precisions may lie beside them."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if not index.is_file():
-        return []
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"cannot be read: {error}", where=str(index), hint="Fetch or copy the checkpoint again.") from error
-    return [folder / Path(name).name for name in sorted(names)]
 
 
 def _body(folder: Path, names: Iterable[str]) -> dict[str, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import nn
 
 from langadapt.modeling.batching import group_by_length
+from langadapt.modeling.framing import Frame
 from langadapt.modeling.heads import mlm_logits
 
 if TYPE_CHECKING:
@@ -22,11 +24,13 @@ Rows = Callable[[Sequence[int]], contextlib.AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """How vectors are made from states; travels with the weights."""
+    """How vectors are made from states; travels with the weights.  The annotations are the schema of ``encoder.json``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     pooler: dict[str, Any] = field(default_factory=lambda: {"use": "mean"})
-    max_length: int = 128
-    """Tokens per text, special ones included."""
+    max_length: Annotated[int, Field(ge=0, le=10_000_000)] = 128
+    """Tokens per text, special ones included; 0 in a folder that states none, until its weights and tokenizer say it."""
     prompt: str = ""
     """Text put before every sentence."""
     normalizer: dict[str, Any] | None = None
@@ -35,8 +39,10 @@ class EncoderSettings:
     """True in a release whose tokenizer applies the normalizer's rules itself."""
     normalize: bool = False
     """Scale vectors to length one at inference."""
-    transforms: int = 0
+    transforms: Annotated[int, Field(ge=0, le=100)] = 0
     """Affine transforms saved beside the weights."""
+    prompts: dict[str, str] = field(default_factory=dict)
+    """Further texts by name (``query``, ``passage``) that a user of the encoder may put before a sentence."""
 
     def with_(self, **changes: Any) -> EncoderSettings:
         return replace(self, **changes)
@@ -51,6 +57,7 @@ class EncoderModule(nn.Module):
         pad_id: id of the padding token.
         transforms: affine maps applied to pooled vectors, in order: (weight (d', d), bias (d',)).
         budget: padded tokens in one forward pass.
+        types: the frame whose token types the model is given, where it is given any.
     """
 
     def __init__(
@@ -60,12 +67,14 @@ class EncoderModule(nn.Module):
         pad_id: int,
         transforms: Sequence[tuple[torch.Tensor, torch.Tensor]] = (),
         budget: int = 4096,
+        types: Frame | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.pooler = pooler
         self.pad_id = pad_id
         self.budget = budget
+        self.types = types
         self.transforms = nn.ModuleList(_linear(weight, bias) for weight, bias in transforms)
         self.gather: Callable[[torch.Tensor], torch.Tensor] = _same
         self.activate: Callable[[str], None] | None = None
@@ -101,8 +110,18 @@ class EncoderModule(nn.Module):
         """States of the body: L+1 tensors (B, T, d), or the last one alone."""
         # A full mask is left out: attention then takes its fast path.
         attention = None if bool(mask.all()) else mask
-        out = self.body(input_ids=ids, attention_mask=attention, output_hidden_states=all_layers)
+        types = {"token_type_ids": self._types(mask)} if self.types is not None else {}
+        out = self.body(input_ids=ids, attention_mask=attention, output_hidden_states=all_layers, **types)
         return tuple(out.hidden_states) if all_layers else (out.last_hidden_state,)
+
+    def _types(self, mask: torch.Tensor) -> torch.Tensor:
+        """Token types (B, T) int64 of rows padded on the right."""
+        assert self.types is not None
+        found = torch.zeros_like(mask)
+        if any((*self.types.opening_types, *self.types.closing_types, self.types.inner_type)):
+            for row, length in enumerate(mask.sum(1).tolist()):
+                found[row, :length] = torch.tensor(self.types.types(length), device=mask.device)
+        return found
 
     def embed(self, sequences: Sequence[Sequence[int]], budget: int | None = None, rows: Rows | None = None) -> torch.Tensor:
         """Vectors (n, d) float32 of token-id sequences, in order, transforms applied.

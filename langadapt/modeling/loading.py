@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import logging
 import warnings
@@ -11,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langadapt.errors import ModelError
+from langadapt.modeling.checkpoint_folder import CheckpointFolder, header, look, tokenizer_view, view
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -27,23 +27,38 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-    names = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.json")
-    if not any((folder / name).is_file() for name in names):
-        raise ModelError("the checkpoint has no tokenizer", where=str(folder), hint=f"Put one of {', '.join(names)} beside the weights.")
-    options: dict[str, Any] = {}
-    if _warns_of_mistral(folder):
-        options["fix_mistral_regex"] = False  # following that warning's advice would break the pre-tokenizer
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        known = ", ".join(VOCABULARIES)
+        raise ModelError("the checkpoint has no tokenizer", where=str(folder), hint=f"Put one of {known} beside the weights.")
     from langadapt.modeling import tokenization_bidirectional as both
 
-    family: Any = both.BidirectionalWordPieceTokenizerFast if (folder / both.COUNTS).is_file() else AutoTokenizer
-    try:
-        found = family.from_pretrained(str(folder), use_fast=True, trust_remote_code=False, **options)
-    except Exception as error:
-        raise ModelError(f"the tokenizer cannot be loaded: {_short(error)}", where=str(folder)) from error
+    with tokenizer_view(folder, (both.COUNTS,)) as place:
+        options: dict[str, Any] = {"fix_mistral_regex": False} if _warns_of_mistral(place) else {}  # its advice breaks pre-tokenizers
+        family: Any = both.BidirectionalWordPieceTokenizerFast if (place / both.COUNTS).is_file() else AutoTokenizer
+        try:
+            found = family.from_pretrained(str(place), use_fast=True, trust_remote_code=False, local_files_only=True, **options)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a broken regex ends in a Rust panic, which is no Exception
+            raise ModelError(f"the tokenizer cannot be loaded: {_short(error, place, folder)}", where=str(folder)) from error
     assert isinstance(found, PreTrainedTokenizerBase)
+    found.name_or_path = str(folder)
     if not found.is_fast:
         raise ModelError("the tokenizer has no fast version", where=str(folder), hint="Convert it to tokenizer.json first.")
     return found  # type: ignore[return-value]
+
+
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+    "vocab.json",
+    "bpe.codes",
+)
+"""Files of which a tokenizer can be made, each alone or with its merges."""
 
 
 def _warns_of_mistral(folder: Path) -> bool:
@@ -116,42 +131,149 @@ def load_model(folder: Path, mlm_head: bool | None = None, options: Mapping[str,
     """A checkpoint folder as an encoder in float32, with its masked-LM head or without.
 
     Args:
-        mlm_head: True loads (or initialises) a masked-LM head, False leaves it out, None keeps what is saved.
+        mlm_head: True loads (or initialises) a masked-LM head, False leaves it out, None keeps the one that the weights have, whatever
+            the configuration's `architectures` say.
         options: further keywords of ``from_pretrained`` (:func:`quantization_options`).
 
     Raises:
-        ModelError: pickled weights only, truncated or altered safetensors, missing weights, unknown type.
+        ModelError: pickled weights only; truncated, altered or missing ones; weights that the configuration has no place for, or that
+            are no numbers; an architecture that is unknown or that cannot encode texts one by one.
     """
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
-    _check_weights(folder)
-    try:
-        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(f"config.json cannot be used: {_short(error)}", where=str(folder)) from error
-    if mlm_head is None:
-        mlm_head = any("ForMaskedLM" in name for name in getattr(config, "architectures", None) or [])
-    family: Any = AutoModelForMaskedLM if mlm_head else AutoModel
-    keywords: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, **(options or {})}
-    with _quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    found = look(folder)
+    with view(found) as place:
         try:
-            model, report = _without_pooling_layer(family, folder, keywords)
+            config = AutoConfig.from_pretrained(str(place), trust_remote_code=False, local_files_only=True)
         except Exception as error:
-            raise ModelError(
-                f"the weights cannot be loaded: {_short(error)}",
-                where=str(folder / "model.safetensors"),
-                hint="Fetch or copy the checkpoint again.",
-            ) from error
-    missing = [name for name in report["missing_keys"] if not name.startswith(HEAD_PREFIXES)]
-    if missing:
-        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise ModelError(f"weights are missing: {shown}", where=str(folder), hint="Is this the checkpoint of another architecture?")
+            raise ModelError(f"config.json cannot be used: {_short(error, place, folder)}", where=str(folder)) from error
+        check_architecture(config, folder)
+        if mlm_head is None:
+            mlm_head = has_mlm_head(found, config)
+        family: Any = AutoModelForMaskedLM if mlm_head else AutoModel
+        keywords = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+        with _quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                model, report = _without_pooling_layer(family, place, {"config": config, **keywords, **(options or {})})
+            except Exception as error:
+                raise ModelError(
+                    f"the weights cannot be loaded: {_short(error, place, folder)}",
+                    where=str(found.files[0]),
+                    hint="Fetch or copy the checkpoint again.",
+                ) from error
+    model.name_or_path = model.config._name_or_path = str(folder)
+    _check_report(model, report, folder)
+    _check_numbers(model, folder)
     _mark_fresh(model, set(report["missing_keys"]))
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False  # a decoder that encodes reads no cache, and one would cost its memory
     return model  # type: ignore[no-any-return]
+
+
+MLM_HEADS = (
+    "cls.predictions.",
+    "lm_head.",
+    "vocab_transform.",
+    "vocab_projector.",
+    "generator_predictions.",
+    "generator_lm_head.",
+    "predictions.",
+    "head.dense.",
+    "pred_layer.",
+    "lm_predictions.",
+)
+"""Beginnings of the names of masked-LM heads: BERT and DeBERTa, RoBERTa, DistilBERT, ELECTRA, ALBERT, ModernBERT, XLM."""
+
+
+def has_mlm_head(found: CheckpointFolder, config: Any) -> bool:
+    """Whether a checkpoint's weights hold a masked-LM head of an architecture that has one.
+
+    `architectures` does not tell: BERT's own checkpoints are saved for pretraining (masked words and next sentence), converted ones
+    often name nothing.
+    """
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING
+
+    return type(config) in MODEL_FOR_MASKED_LM_MAPPING and found.has(*MLM_HEADS)
+
+
+def check_architecture(config: Any, folder: Path) -> None:
+    """Refuse architectures whose bodies give no states for a text alone.
+
+    Raises:
+        ModelError: an encoder-decoder, or a body that does not tell padding from text.
+    """
+    from transformers import MODEL_MAPPING
+
+    kind = str(config.model_type)
+    taken = _inputs_of(MODEL_MAPPING[type(config)]) if type(config) in MODEL_MAPPING else set()
+    if getattr(config, "is_encoder_decoder", False) or "decoder_input_ids" in taken:
+        raise ModelError(
+            f"'{kind}' is an encoder-decoder, of which langadapt cannot use the encoder alone yet",
+            where=str(folder),
+            hint="Choose a base with an encoder only (BERT, RoBERTa, XLM-R, ModernBERT …) or a decoder.",
+        )
+    if taken and "attention_mask" not in taken:
+        raise ModelError(
+            f"'{kind}' reads no attention mask: a text's vector would depend on the texts it is batched with",
+            where=str(folder),
+            hint="Choose a base of another architecture.",
+        )
+
+
+def _inputs_of(body: Any) -> set[str]:
+    """Names that a model class's forward pass takes (of several classes, the first one's)."""
+    classes = body if isinstance(body, tuple) else (body,)
+    return set(inspect.signature(classes[0].forward).parameters)
+
+
+def _check_report(model: PreTrainedModel, report: Mapping[str, Any], folder: Path) -> None:
+    """Hold what was loaded against what the file has: nothing of the body may be missing, and none of it left over."""
+    missing = [name for name in report["missing_keys"] if not name.startswith(HEAD_PREFIXES)]
+    if missing:
+        raise ModelError(
+            f"weights are missing: {_some(missing)}", where=str(folder), hint="Is this the checkpoint of another architecture?"
+        )
+    prefix = f"{model.base_model_prefix}."
+    own = {name.removeprefix(prefix).partition(".")[0] for name in model.base_model.state_dict()}
+    left = [name.removeprefix(prefix) for name in report["unexpected_keys"]]
+    over = sorted(name for name in left if name.partition(".")[0] in own and not name.endswith(FOLLOWING))
+    if over:
+        raise ModelError(
+            f"the configuration has no place for weights of the checkpoint: {_some(over)}",
+            where=str(folder),
+            hint="Configuration and weights do not belong together: fetch or copy the checkpoint again.",
+        )
+
+
+FOLLOWING = ("position_ids", "token_type_ids", "inv_freq", "attn.bias", "masked_bias", "num_batches_tracked")
+"""Endings of saved tensors that follow from the configuration: that they are not read loses nothing."""
+
+
+def _check_numbers(model: PreTrainedModel, folder: Path) -> None:
+    """Refuse weights that are no numbers: every vector would be none.
+
+    Raises:
+        ModelError: a weight is NaN or infinite, named.
+    """
+    import torch
+
+    for name, weight in model.named_parameters():
+        # A sum shows both, and is as fast as memory; a sum that overflows is looked at again.
+        if not weight.is_floating_point() or bool(torch.isfinite(weight.detach().sum())):
+            continue
+        broken = int((~torch.isfinite(weight)).sum())
+        if broken:
+            raise ModelError(
+                f"{broken:,} of {weight.numel():,} values of '{name}' are no numbers (NaN or infinite)",
+                where=str(folder),
+                hint="The checkpoint is damaged, or its training broke: take an earlier one.",
+            )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _mark_fresh(model: PreTrainedModel, missing: set[str]) -> None:
@@ -161,7 +283,18 @@ def _mark_fresh(model: PreTrainedModel, missing: set[str]) -> None:
             weight.fresh = True  # type: ignore[attr-defined]
 
 
-HEAD_PREFIXES = ("cls.", "lm_head.", "head.", "decoder.", "vocab_", "predictions.", "generator_", "lm_predictions.", "pooler.")
+HEAD_PREFIXES = (
+    "cls.",
+    "lm_head.",
+    "head.",
+    "decoder.",
+    "vocab_",
+    "predictions.",
+    "generator_",
+    "lm_predictions.",
+    "pred_layer.",
+    "pooler.",
+)
 """Weights that a sentence encoder's checkpoint may lack: heads are trained anew."""
 
 
@@ -175,51 +308,18 @@ def _without_pooling_layer(family: Any, folder: Path, options: dict[str, Any]) -
         return family.from_pretrained(str(folder), output_loading_info=True, **options)
 
 
-def _check_weights(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ModelError("is no checkpoint folder", where=str(folder), hint="A checkpoint is a folder with config.json.")
-    if not (folder / "config.json").is_file():
-        raise ModelError("there is no config.json", where=str(folder), hint="Is this a checkpoint folder?")
-    index = folder / "model.safetensors.index.json"
-    files = [folder / "model.safetensors"]
-    if index.is_file():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        if any(Path(name).name != name for name in names):
-            raise ModelError("the weight index names files outside its folder", where=str(index))
-        files = [folder / name for name in sorted(names)]
-    for file in files:
-        if not file.is_file():
-            pickled = [name for name in PICKLES if (folder / name).is_file()]
-            if pickled:
-                raise ModelError(
-                    f"the weights are pickled ({pickled[0]}), and loading a pickle can run any code",
-                    where=str(folder),
-                    hint="Convert them to safetensors where you trust their origin (transformers' save_pretrained does).",
-                )
-            raise ModelError(f"there is no {file.name}", where=str(folder))
-        check_safetensors(file)
-
-
 def check_safetensors(file: Path) -> None:
     """Read a safetensors header and compare its offsets with the file's size.
 
     Raises:
         ModelError: truncated or not safetensors.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="numpy") as handle:
-            if not list(handle.keys()):
-                raise ModelError("holds no tensors", where=str(file))
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"is truncated or no safetensors file: {_short(error)}", where=str(file), hint="Fetch or copy the checkpoint again."
-        ) from error
+    header(file)
 
 
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
+def _short(error: BaseException, place: Path, folder: Path) -> str:
+    """A library's error in one line, with the folder's own name in place of the view's."""
+    text = " ".join(str(error).split()).replace(str(place), str(folder))
     return f"{type(error).__name__}: {text[:300]}"
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from langadapt.errors import ModelError
 from langadapt.modeling.heads import output_biases, output_layer, set_output_bias
+from langadapt.modeling.positions import counts_from_padding
 from langadapt.modeling.token_ids import token_ids
 from langadapt.modeling.vocab import Mixture, Vocab
 
@@ -264,6 +265,15 @@ def agree_on_inputs(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, 
     tokenizer.init_kwargs["model_input_names"] = kept
 
 
+def give_padding(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Name a padding token where a tokenizer has none, as decoders' often have not: other loaders cannot batch without one.
+
+    The mask hides what stands there, so any token will do; one that ends a text is what everybody takes.
+    """
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+
+
 def disagreements(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> list[str]:
     """Special tokens whose ids a model's config and a tokenizer name differently, in words.
 
@@ -273,7 +283,7 @@ def disagreements(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) ->
     roles = ["cls", "sep", "mask"]
     if kind in FROM_PADDING:
         roles += ["bos", "eos", "pad"]
-    elif kind == "mpnet":
+    elif counts_from_padding(model):
         roles += ["pad"]
     found = []
     for role in roles:
@@ -284,4 +294,4 @@ def disagreements(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) ->
 
 
 FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
-"""Architectures whose positions start behind the padding id."""
+"""Architectures that count positions from the padding id and name every text's end."""

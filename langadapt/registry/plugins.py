@@ -6,10 +6,13 @@ A broken plugin is listed with its reason and never kills a command that does no
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Iterable, Sequence
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +68,8 @@ def load_plugins(extra: Sequence[str] = (), environ: dict[str, str] | None = Non
     for entry in _wanted(environ if environ is not None else dict(os.environ)):
         plugin = Plugin(entry.name, entry.dist.version if entry.dist else "", entry.value)
         try:
-            module = entry.load()
+            with _named_while_slow(entry.name), stdout_to_stderr():
+                module = entry.load()
         except (Exception, SystemExit) as error:
             plugin.problem = f"cannot be imported: {type(error).__name__}: {error}"
             found.append(plugin)
@@ -73,7 +77,8 @@ def load_plugins(extra: Sequence[str] = (), environ: dict[str, str] | None = Non
             found.append(_register(manager, plugin, module))
     for name in extra:
         try:
-            module = importlib.import_module(name)
+            with _named_while_slow(name), stdout_to_stderr():
+                module = importlib.import_module(name)
         except (Exception, SystemExit) as error:
             raise RegistryError(
                 f"--plugin {name} cannot be imported: {type(error).__name__}: {error}",
@@ -81,6 +86,32 @@ def load_plugins(extra: Sequence[str] = (), environ: dict[str, str] | None = Non
             ) from error
         found.append(_register(manager, Plugin(name, module=name), module))
     return Plugins(manager, found)
+
+
+PATIENCE = 20.0
+"""Seconds after which a plugin that is still being imported is named, so that a hang has a culprit."""
+
+
+@contextlib.contextmanager
+def _named_while_slow(name: str) -> Iterator[None]:
+    def tell() -> None:
+        what = f"still loading the plugin '{name}' after {PATIENCE:.0f} s; LANGADAPT_PLUGINS=… loads only the plugins it names"
+        sys.stderr.write(f"{what}\n")
+
+    timer = threading.Timer(PATIENCE, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """What a plugin prints goes to standard error: standard output is the command's answer, and may be JSON."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _wanted(environ: dict[str, str]) -> Iterable[importlib.metadata.EntryPoint]:
@@ -101,10 +132,11 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> Plu
         manager.register(module, name=plugin.name)
         plugin.hooks = sorted(caller.name for caller in manager.get_hookcallers(module) or [])
         manager.check_pending()
-        if "langadapt_components" in plugin.hooks:
-            plugin.components = [_checked(ref) for ref in module.langadapt_components()]
-        if "langadapt_data_dirs" in plugin.hooks:
-            plugin.data_dirs = [Path(folder) for folder in module.langadapt_data_dirs()]
+        with _named_while_slow(plugin.name), stdout_to_stderr():
+            if "langadapt_components" in plugin.hooks:
+                plugin.components = [_checked(ref) for ref in module.langadapt_components()]
+            if "langadapt_data_dirs" in plugin.hooks:
+                plugin.data_dirs = [Path(folder) for folder in module.langadapt_data_dirs()]
     except (Exception, SystemExit) as error:
         plugin.problem = f"{type(error).__name__}: {error}"
         plugin.components, plugin.data_dirs = [], []

@@ -9,8 +9,9 @@ from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.artifacts.fetch import fetch
 from langadapt.errors import ModelError
+from langadapt.modeling.encoder import EncoderSettings
 from langadapt.modeling.layers import keep_layers, random_weights
-from langadapt.modeling.surgery import FROM_PADDING, agree_on_inputs, disagreements, size_of
+from langadapt.modeling.surgery import agree_on_inputs, disagreements, give_padding, size_of
 from langadapt.stages.job import Job
 
 
@@ -23,21 +24,32 @@ def run(job: Job) -> dict[str, Any]:
     settings = loaded.settings
     if job.slot("pooler") is not None:
         settings = settings.with_(pooler=job.slot("pooler").slot())
-    longest = getattr(loaded.model.config, "max_position_embeddings", None) or job.stage.max_length
-    # RoBERTa's positions start behind the padding id.
-    if loaded.model.config.model_type in FROM_PADDING:
-        longest -= (loaded.model.config.pad_token_id or 0) + 1
-    settings = settings.with_(max_length=min(job.stage.max_length, longest))
-    if source is not None:
-        settings = settings.with_(prompt=source.prompt or settings.prompt, normalize=False)
+    settings = settings.with_(max_length=_length(job, settings, loaded))
+    if source is not None and source.prompt:
+        settings = settings.with_(prompt=source.prompt)
     loaded.settings = settings
     _check(loaded, folder, job)
     agree_on_inputs(loaded.tokenizer, loaded.model)
+    give_padding(loaded.tokenizer)
     encoders.save(loaded, job.folder)
     parameters = sum(p.numel() for p in loaded.model.parameters())
     job.ctx.log.info(f"{loaded.model.config.model_type}, {parameters / 1e6:.1f} M weights, {len(loaded.tokenizer):,} tokens")
     return {"type": "Encoder", "parameters": parameters}
 
+
+def _length(job: Job, settings: EncoderSettings, loaded: LoadedEncoder) -> int:
+    """The stage's maximum length, within what the encoder's positions have room for; by default its own, and 128 at most."""
+    wanted = job.stage.max_length
+    if wanted is None:
+        return min(settings.max_length, USUAL_LENGTH)
+    found = encoders.longest_text(wanted, loaded.tokenizer, loaded.model)
+    if found < wanted:
+        job.ctx.log.warning(f"{wanted} tokens a text are asked for, and the encoder's positions end at {found}: texts are cut there")
+    return found
+
+
+USUAL_LENGTH = 128
+"""Tokens a text is cut at while nobody asks for more: sentences fit, and attention stays cheap."""
 
 SPARE = 1024
 """Rows without a token that a checkpoint may have: matrices are padded to a multiple of at most that."""
@@ -47,8 +59,6 @@ def _check(loaded: LoadedEncoder, folder: Path, job: Job) -> None:
     """Refuse a tokenizer that cannot be the weights' own."""
     rows, size = loaded.model.get_input_embeddings().weight.shape[0], size_of(loaded.tokenizer)
     hint = "Tokenizer and weights do not belong together: take both from one checkpoint."
-    if size > rows:
-        raise ModelError(f"the tokenizer has {size:,} entries, the embedding matrix {rows:,} rows", where=str(folder), hint=hint)
     if rows - size > SPARE:
         raise ModelError(
             f"the tokenizer has {size:,} entries, and the embedding matrix {rows:,} rows: {rows - size:,} would stand for no token",

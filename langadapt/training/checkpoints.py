@@ -1,4 +1,7 @@
-"""Training checkpoints: weights, optimiser moments and progress, as safetensors, renamed into place.
+"""Training checkpoints: weights, optimiser moments and progress, as safetensors with their digests, renamed into place.
+
+What is read is held against what was written: a damaged checkpoint is set aside and said, and the stage starts from its beginning,
+which ends in the same weights.
 
 A step's randomness derives from the seed and the step alone, so nothing else is needed to go on bit for bit.
 """
@@ -13,10 +16,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from langadapt.artifacts.files import read_json, write_json
-from langadapt.errors import StoreError
+from langadapt.artifacts.files import file_digest, read_json, stable_hash, write_json
+from langadapt.errors import StageFailed, StoreError
 
 WEIGHTS, MOMENTS, STATE = "weights.safetensors", "moments.safetensors", "state.json"
+BEST, BEST_STATE = "best.safetensors", "best.json"
 
 
 class Checkpoints:
@@ -33,11 +37,14 @@ class Checkpoints:
     def save(self, step: int, module: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         """Write a checkpoint aside, rename it, drop the one before."""
         temporary = self.folder / f".writing-{step}"
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left in self.folder.glob(".writing-*"):  # of a process that was killed while it wrote
+            shutil.rmtree(left, ignore_errors=True)
         temporary.mkdir(parents=True)
         save_file(trainable(module), str(temporary / WEIGHTS))
         save_file(_moments(optimizer), str(temporary / MOMENTS))
-        write_json(temporary / STATE, {"step": step, **state})
+        files = {name: file_digest(temporary / name) for name in (WEIGHTS, MOMENTS)}
+        told = {"step": step, "files": files, **state}
+        write_json(temporary / STATE, {**told, "digest": stable_hash(told)})
         target = self.folder / f"step-{step:09d}"
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
@@ -45,33 +52,102 @@ class Checkpoints:
             if path != target:
                 shutil.rmtree(path)
 
+    def problem(self, steps: int, best: bool) -> str:
+        """What is wrong with the newest checkpoint of a training of `steps` steps (and with its best weights); empty if nothing is."""
+        newest = self.newest()
+        if newest is None:
+            return ""
+        try:
+            state = _sound_state(newest, steps)
+            if best and state["best"][0] is not None:
+                self._check_best(None)
+        except (_Damaged, StoreError, KeyError, TypeError, IndexError) as error:
+            return str(error)
+        return ""
+
     def load(self, path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Restore weights and moments; returns the state that was saved with them.
+        """Restore weights and moments of a checkpoint without a :meth:`problem`; returns the state that was saved with them.
 
         Raises:
-            StoreError: a file of the checkpoint is truncated.
+            StageFailed: its files were altered since, or are of another training.
         """
         try:
-            restore(module, load_file(str(path / WEIGHTS)))
+            weights = load_file(str(path / WEIGHTS))
+            _check_shapes(module, weights)
+            restore(module, weights)
             _restore_moments(optimizer, load_file(str(path / MOMENTS)))
-        except (SafetensorError, OSError, KeyError) as error:
-            raise StoreError(
-                f"the training checkpoint is truncated or altered: {error}",
-                where=str(path),
-                hint="Delete this folder; the stage then starts again from its beginning.",
-            ) from error
-        state: dict[str, Any] = read_json(path / STATE)
+            state: dict[str, Any] = read_json(path / STATE)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise _altered(path, error) from error
         return state
 
-    def save_best(self, module: torch.nn.Module) -> None:
+    def save_best(self, module: torch.nn.Module, step: int) -> None:
         """Keep the present weights as the best so far."""
         self.folder.mkdir(parents=True, exist_ok=True)
         save_file(trainable(module), str(self.folder / ".best"))
-        (self.folder / ".best").rename(self.folder / "best.safetensors")
+        digest = file_digest(self.folder / ".best")
+        (self.folder / ".best").rename(self.folder / BEST)
+        write_json(self.folder / BEST_STATE, {"step": step, "sha256": digest})
 
-    def restore_best(self, module: torch.nn.Module) -> None:
-        """Put the best weights back."""
-        restore(module, load_file(str(self.folder / "best.safetensors")))
+    def restore_best(self, module: torch.nn.Module, step: int) -> None:
+        """Put the best weights back.
+
+        Raises:
+            StageFailed: they are not those of that step, as they were written.
+        """
+        try:
+            self._check_best(step)
+            restore(module, load_file(str(self.folder / BEST)))
+        except (_Damaged, StoreError, SafetensorError, OSError, KeyError) as error:
+            raise _altered(self.folder / BEST, error) from error
+
+    def _check_best(self, step: int | None) -> None:
+        stated = read_json(self.folder / BEST_STATE)
+        if stated["sha256"] != file_digest(self.folder / BEST) or step not in (None, stated["step"]):
+            raise _Damaged(f"{BEST} was altered (its sha256 differs)")
+
+    def set_aside(self) -> Path:
+        """Move everything out of the way, to be looked at; returns where to."""
+        number = sum(1 for _ in self.folder.parent.glob(f"{self.folder.name}.damaged-*"))
+        target = self.folder.with_name(f"{self.folder.name}.damaged-{number}")
+        self.folder.rename(target)
+        return target
+
+
+class _Damaged(Exception):
+    """A checkpoint is not what was written, and why."""
+
+
+def _altered(path: Path, error: Exception) -> StageFailed:
+    return StageFailed(
+        f"the training's own files were altered while it ran: {error}",
+        where=str(path),
+        hint="Run the same command again: what is damaged is set aside, and the stage starts anew.",
+    )
+
+
+def _sound_state(path: Path, steps: int) -> dict[str, Any]:
+    """A checkpoint's state, once its own digest and those of its files are right.
+
+    Raises:
+        _Damaged, StoreError: they are not, or its step is none of this training's.
+    """
+    state = read_json(path / STATE)
+    if not isinstance(state, dict) or state.pop("digest", None) != stable_hash(state):
+        raise _Damaged(f"{STATE} was altered (its digest differs)")
+    for name, digest in state["files"].items():
+        if not (path / name).is_file() or file_digest(path / name) != digest:
+            raise _Damaged(f"{name} was altered (its sha256 differs)")
+    if not 0 < state["step"] < steps or path.name != f"step-{state['step']:09d}":
+        raise _Damaged(f"step {state['step']} is none of this training's {steps}")
+    found: dict[str, Any] = state
+    return found
+
+
+def _check_shapes(module: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
+    for name, value in module.named_parameters():
+        if value.requires_grad and saved[name].shape != value.shape:
+            raise ValueError(f"'{name}' has the shape {tuple(saved[name].shape)}, {tuple(value.shape)} expected")
 
 
 def trainable(module: torch.nn.Module) -> dict[str, torch.Tensor]:

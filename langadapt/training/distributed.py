@@ -13,6 +13,13 @@ def world() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def wait_for_everyone() -> None:
+    """Let no process go on before all of them are here."""
+    from accelerate import PartialState
+
+    PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+
+
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     """Rows (n, d) of all processes, stacked in rank order, with gradients flowing back to their owners.
 

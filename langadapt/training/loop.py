@@ -106,7 +106,8 @@ def train(
     """Train in place; the encoder holds the last (or the best) weights afterwards.
 
     Raises:
-        StageFailed: the loss or the gradient is not a number (naming the step), or training had nothing to learn.
+        StageFailed: the loss or the gradient is not a number (naming the step), training had nothing to learn, or its own files were
+            altered while it ran.
     """
     run = _Run(encoder, head, objective, data, tokenizer, schedule, optimizer, settings, validate, ctx)
     return run.go()
@@ -159,7 +160,7 @@ class _Run:
                 self._save(done)
                 saved_at = time.monotonic()
         if self.settings.keep == "best" and self.history.best_step is not None:
-            self.checkpoints.restore_best(self.module)
+            self.checkpoints.restore_best(self.module, self.history.best_step)
         self.module.eval()
         self.module.encoder.gather = lambda rows: rows
         return self.history
@@ -180,6 +181,11 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> int:
+        """Restore the newest checkpoint; returns the step to go on with.  A damaged one is set aside, and training starts anew."""
+        if self.rank == 0 and (problem := self.checkpoints.problem(self.settings.steps, self.settings.keep == "best")):
+            aside = self.checkpoints.set_aside()
+            self.ctx.log.warning(f"the training checkpoint is damaged ({problem}); set aside in {aside}, the stage starts anew")
+        self.accelerator.wait_for_everyone()
         newest = self.checkpoints.newest()
         if newest is None:
             return 0
@@ -278,7 +284,7 @@ class _Run:
         if better:
             self.history.best_step, self.history.best_value = done, found.value
             if self.settings.keep == "best" and self.rank == 0:
-                self.checkpoints.save_best(self.module)
+                self.checkpoints.save_best(self.module, done)
         self.accelerator.wait_for_everyone()
 
 

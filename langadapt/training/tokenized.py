@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from langadapt.artifacts.dataset import text_columns
+from langadapt.modeling.framing import Frame
 from langadapt.modeling.token_ids import plain_backend, token_ids
 
 if TYPE_CHECKING:
@@ -28,19 +29,12 @@ def tokenize_texts(
     """Token ids with special tokens, at most `max_length` each, and how many texts were truncated."""
     if not texts:
         return [], 0
-    added = tokenizer.num_special_tokens_to_add()
+    frame, side = Frame.of(tokenizer), tokenizer.truncation_side
     ids, truncated = [], 0
     for found in token_ids(tokenizer, [prompt + text for text in texts]):
-        if len(found) > max_length:
-            truncated += 1
-        ids.append(_cut(found, max_length, added) if len(found) > max_length else found)
+        truncated += len(found) > max_length
+        ids.append(frame.cut(found, max_length, side))
     return ids, truncated
-
-
-def _cut(ids: list[int], max_length: int, added: int) -> list[int]:
-    """Keep the start of a text and the closing special token (one opens, the rest close)."""
-    closing = max(added - 1, 0)
-    return ids[: max_length - closing] + ids[len(ids) - closing :] if closing else ids[:max_length]
 
 
 class TokenizedRows:
@@ -102,7 +96,8 @@ class TokenizedRows:
 
 def _split(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Each text as one or more sequences of at most `max_length` ids, special tokens around every piece."""
-    opening, closing = _frame(plain_backend(tokenizer))
+    frame = Frame.of(tokenizer)
+    opening, closing = list(frame.opening), list(frame.closing)
     pieces = []
     for ids in token_ids(tokenizer, texts, special_tokens=False):
         pieces += [opening + ids[part] + closing for part in _parts(len(ids), max_length - len(opening) - len(closing))]
@@ -112,7 +107,8 @@ def _split(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length:
 def _split_words(tokenizer: PreTrainedTokenizerFast, name: str, texts: Sequence[str], max_length: int, word_ends: WordEnds) -> list[Row]:
     """As :func:`_split`, as rows with the word of each token beside its ids."""
     backend = plain_backend(tokenizer)
-    opening, closing = _frame(backend)
+    frame = Frame.of(tokenizer)
+    opening, closing = list(frame.opening), list(frame.closing)
     outside = np.full(len(opening), -1), np.full(len(closing), -1)
     rows: list[Row] = []
     for start in range(0, len(texts), 1024):  # offsets take far more memory than ids
@@ -125,12 +121,6 @@ def _split_words(tokenizer: PreTrainedTokenizerFast, name: str, texts: Sequence[
             for part in _parts(len(ids), max_length - len(opening) - len(closing)):
                 rows.append({name: opening + ids[part] + closing, name + WORDS: np.concatenate([outside[0], words[part], outside[1]])})
     return rows
-
-
-def _frame(backend: Any) -> tuple[list[int], list[int]]:
-    """Special tokens before and after a text."""
-    probe = backend.encode("", add_special_tokens=True).ids
-    return probe[:1], probe[1:]
 
 
 def _parts(length: int, room: int) -> list[slice]:

@@ -136,7 +136,7 @@ def test_without_a_known_configuration(tmp_path: Path) -> None:
 
 
 def test_what_holds_no_weights(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=f"{tmp_path}: there are no safetensors weights to know the base by"):
+    with pytest.raises(ModelError, match=f"{tmp_path}: there is no model.safetensors"):
         weights_digest(tmp_path)
     body_of("bert").save_pretrained(tmp_path / "shards", max_shard_size="60KB")
     cut = sorted((tmp_path / "shards").glob("model-*.safetensors"))[1]

@@ -82,12 +82,20 @@ class SentenceTransformers(Transformers):
             ],
         )
         _json(folder / "sentence_bert_config.json", {"max_seq_length": settings.max_length, "do_lower_case": False})
-        prompts = {"default": settings.prompt} if settings.prompt else {}
-        name = "default" if prompts else None
+        prompts, default = _prompts(settings)
         _json(
             folder / "config_sentence_transformers.json",
-            {"prompts": prompts, "default_prompt_name": name, "similarity_fn_name": "cosine"},
+            {"prompts": prompts, "default_prompt_name": default, "similarity_fn_name": "cosine"},
         )
+
+
+def _prompts(settings: EncoderSettings) -> tuple[dict[str, str], str | None]:
+    """Prompts by name, and the name of the one that is put before every text."""
+    prompts = dict(settings.prompts)
+    if not settings.prompt:
+        return prompts, None
+    name = next((name for name, text in prompts.items() if text == settings.prompt), "default")
+    return {**prompts, name: settings.prompt}, name
 
 
 def _pooling_config(mode: str, width: int) -> dict[str, Any]:
