@@ -266,7 +266,8 @@ def _domain(request: Request, catalog: Catalog, sets: list[str], lang: str) -> D
     # What the user gave stands over what the domain has for the language, and that over what it has for all.
     theirs = {name: one for name, one in own.resources.items() if name not in given} if own else {}
     evaluators = [*manifest.evaluators, *(own.evaluators if own else [])]
-    values = {"normalizer": manifest.normalizer, "evaluators": evaluators, **manifest.resources, **theirs}
+    resources = {name: one.model_copy(update={"asked": "domain.resources"}) for name, one in {**manifest.resources, **theirs}.items()}
+    values = {"normalizer": manifest.normalizer, "evaluators": evaluators, **resources}
     elsewhere: dict[str, list[str]] = {}
     for code, part in manifest.languages.items():
         for name in part.resources:

@@ -44,6 +44,8 @@ class Request:
     licence_policy: str = "any"
     """``permissive`` refuses resources and engines whose licence forbids redistribution, or states none."""
     seed: int = 42
+    allow_leaks: bool = False
+    """Score on a test even where most of its rows stand in the training data."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Plan:
     domain: str | None
     seed: int
     stages: tuple[PlannedStage, ...]
+    scripts: tuple[str, ...] = ()
+    """Of the language, by ISO 15924 codes."""
 
     def stage(self, name: str) -> PlannedStage:
         return next(stage for stage in self.stages if stage.name == name)
@@ -127,7 +131,7 @@ def compile_plan(request: Request, registry: Registry, catalog: Catalog) -> Plan
     # A recipe is known by the name it gives itself, wherever its file lies.
     recipes = tuple(dict.fromkeys(item.recipe for item in raw))
     title = "-".join([facts.code or "any", *([request.domain.replace("/", "_").removesuffix(".yaml")] if request.domain else []), *recipes])
-    return Plan(title, recipes, facts.code, request.domain, request.seed, tuple(planned.values()))
+    return Plan(title, recipes, facts.code, request.domain, request.seed, tuple(planned.values()), tuple(facts.scripts))
 
 
 class _Skip(Exception):
@@ -208,6 +212,8 @@ def _plan_stage(
         stage = stage.model_copy(update={"precision": resolve_precision(stage.precision)})
     slots = {name: _slot(item, stage, name, kind, registry) for name, kind in stage.slots.items()}
     stage = _pin_all(stage, item, pinner)
+    if isinstance(stage, Train):
+        stage = stage.model_copy(update={"interpolate": _interpolation(item, stage, slots, planned[inputs["data"][0]])})
     slots = {name: _pin_all(value, item, pinner) for name, value in slots.items()}
     _check_columns(item, slots, inputs, planned)
     _check_light(item, stage, slots, inputs, planned)
@@ -220,6 +226,28 @@ def _plan_stage(
     if release:
         identity["facts"] = release
     return PlannedStage(item.name, stage, slots, inputs, identity, stable_hash(identity)[:40], item.where(), release)
+
+
+GENERATED_SHARE = 0.5
+"""Share of the trained weights where the data are generated: a grammar teaches a little, and forgetting costs more."""
+
+
+def _interpolation(item: RawStage, stage: Train, slots: Mapping[str, Any], data: PlannedStage) -> float:
+    """How much of the trained weights is kept.
+
+    Raises:
+        PlanError: a share is asked for of an adapter, which stands beside weights that do not change.
+    """
+    light = bool(getattr(slots["adaptation"], "light", False))
+    if light and stage.interpolate not in (None, 1.0):
+        raise PlanError(
+            f"stage '{item.name}' interpolates weights, and '{slots['adaptation'].name}' leaves those of the base as they are",
+            where=item.where("interpolate"),
+            hint="Leave 'interpolate' out.",
+        )
+    if stage.interpolate is not None or light:
+        return stage.interpolate or 1.0
+    return GENERATED_SHARE if any(resource.made == "generated" for resource in data.resources()) else 1.0
 
 
 def _inputs(item: RawStage, stage: Stage, known: Mapping[str, RawStage], planned: Mapping[str, PlannedStage]) -> dict[str, list[str]]:

@@ -25,6 +25,7 @@ from langadapt.artifacts.fetch import check_unchanged
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.artifacts.page import PAGE
 from langadapt.artifacts.picture import loss_curves
+from langadapt.data_check import check_data
 from langadapt.errors import LangadaptError, PlanError, RegistryError, StageFailed, StoreError
 from langadapt.plan import Plan, PlannedStage, Request, compile_plan, differences
 from langadapt.registry.catalog import Catalog
@@ -57,6 +58,8 @@ class Outcome:
     reused: list[str] = field(default_factory=list)
     release: Path | None = None
     seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    """What was noticed in the data before anything ran."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def build(
     registry, catalog = setup(plugins)
     compiled = compile_plan(request, registry, catalog)
     runner = Runner(compiled, registry, Store(store or default_root()), out or Path("runs") / compiled.title, quiet, device)
+    runner.allow_leaks = request.allow_leaks
     return runner.run()
 
 
@@ -135,6 +139,7 @@ class Runner:
         self.log = ConsoleLog(quiet or self.rank > 0, self._metrics)
         self.device = device
         self.outcome = Outcome(compiled, run_dir)
+        self.allow_leaks = False
         self._current: PlannedStage | None = None
 
     @property
@@ -171,6 +176,10 @@ class Runner:
     def _run(self) -> None:
         self._write_lock()
         needed = self._sound_needed()
+        if self.rank == 0 and needed:
+            self.outcome.warnings = check_data(self.plan, needed, self.allow_leaks)
+            for warning in self.outcome.warnings:
+                self.log.warning(warning)
         for stage in self.plan.stages:
             if stage.name in needed:
                 self._stage(stage)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from langadapt.artifacts import tables
 from langadapt.artifacts.fetch import fetch
+from langadapt.artifacts.resource_rows import ResourceRows
 from langadapt.errors import DataError, did_you_mean
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Context
+from langadapt.manifests.resource import NLI_LABELS, Resource
+from langadapt.registry.component import Context, Log
 
 NLI_COLUMNS = ("premise", "hypothesis", "label")
 STS_COLUMNS = ("sentence1", "sentence2", "score")
@@ -29,71 +31,97 @@ LABELS = {
 }
 """Published label words in lower case → ours.  "Not entailed" may be neutral or contradicted, so it counts as neutral."""
 
+UNLABELLED = ("-", "-1", "", "none", "null")
+"""What stands where annotators found no common label (SNLI's ``-``, -1 in the Hub's copies)."""
+
 
 def nli_rows(data: Resource, ctx: Context) -> Iterator[dict[str, Any]]:
     """Premise, hypothesis and label of an NLI or paraphrase resource; says through the log what it found.
 
+    Rows without a label (``-``, ``-1``, null) are left out and counted.
+
     Raises:
         DataError: a missing column, an empty text, an unknown label, or no pairs at all.
     """
-    counts = dict.fromkeys(("entailment", "neutral", "contradiction"), 0)
+    counts = dict.fromkeys(NLI_LABELS, 0)
     paraphrases = False
-    for path in fetch(data, ctx):
-        for where, row in tables.rows(path):
-            given = row.get(data.columns.get("label", "label"))
-            label = _label(data, given, where, row)
-            paraphrases |= str(given).lower() in ("p", "np", "paraphrase", "not-paraphrase")
+    reader = ResourceRows(data)
+    paths = fetch(data, ctx)
+    for path in paths:
+        for where, row in reader.read(path, NLI_COLUMNS):
+            label = _label(data, row["label"], where)
+            if label is None:
+                reader.dropped["unlabelled"] += 1
+                continue
+            texts = reader.texts(row, NLI_COLUMNS[:2], where)
+            if texts is None:
+                continue
+            paraphrases |= str(row["label"]).lower() in ("p", "np", "paraphrase", "not-paraphrase")
             counts[label] += 1
-            yield {"premise": _text(data, row, "premise", where), "hypothesis": _text(data, row, "hypothesis", where), "label": label}
+            yield {"premise": texts[0], "hypothesis": texts[1], "label": label}
+    reader.say(ctx.log)
     if not sum(counts.values()):
-        raise DataError("there are no pairs", where=", ".join(str(p) for p in fetch(data, ctx)))
+        raise DataError("there are no pairs", where=", ".join(str(p) for p in paths))
     ctx.log.info(", ".join(f"{count:,} {label}" for label, count in counts.items()))
     if paraphrases or data.format == "paraphrase":
         ctx.log.warning("these are paraphrase pairs, not NLI: paraphrases serve as positives, and there are no hard negatives")
+    elif counts["entailment"] and not counts["contradiction"]:
+        ctx.log.warning(f"{data.name}: no pair is a contradiction, so there are no hard negatives")
 
 
-def sts_rows(data: Resource, ctx: Context) -> Iterator[dict[str, Any]]:
-    """Rows of an STS resource, scores scaled from the published range to [0, 1].
+def sts_rows(data: Resource, ctx: Context, paths: list[Path] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of an STS resource (or of some of its files), scores scaled from the published range to [0, 1].
 
     Raises:
-        DataError: a missing column, a score that is no number or out of the published range.
+        DataError: a missing column, a score that is no number or out of the published range, or no pairs at all.
     """
     low, high = data.score_range
-    for path in fetch(data, ctx):
-        for where, row in tables.rows(path):
-            name = data.columns.get("score", "score")
-            if name not in row:
-                raise DataError(
-                    f"no column '{name}' (columns: {', '.join(row)})",
-                    where=where,
-                    hint="Map it in the language manifest: columns: {score: NAME}.",
-                )
-            score = tables.number(row[name], low, high, "score", where)
-            yield {
-                "sentence1": tables.column(row, (data.columns.get("sentence1", "sentence1"),), where),
-                "sentence2": tables.column(row, (data.columns.get("sentence2", "sentence2"),), where),
-                "score": (score - low) / (high - low),
-            }
+    reader, given = ResourceRows(data), []
+    hint = f"Correct the row, or state the file's own range: {data.option('score_range', '[LOW, HIGH]')}."
+    paths = fetch(data, ctx) if paths is None else paths
+    for path in paths:
+        for where, row in reader.read(path, STS_COLUMNS):
+            texts = reader.texts(row, STS_COLUMNS[:2], where)
+            if texts is None:
+                continue
+            if row["score"] is None or str(row["score"]).strip() == "":
+                reader.incomplete("column 'score' is empty", where)
+                continue
+            given.append(tables.number(row["score"], low, high, "score", where, hint))
+            yield {"sentence1": texts[0], "sentence2": texts[1], "score": (given[-1] - low) / (high - low)}
+    reader.say(ctx.log)
+    if not given:
+        raise DataError("there are no pairs", where=", ".join(str(p) for p in paths))
+    check_range(data, max(given), len(given), ctx.log)
 
 
-def _text(data: Resource, row: dict[str, Any], name: str, where: str) -> str:
-    other = {"premise": "sentence1", "hypothesis": "sentence2"}[name]
-    return tables.column(row, (data.columns.get(name, name), other), where)
-
-
-def _label(data: Resource, given: Any, where: str, row: dict[str, Any]) -> str:
-    if given is None:
-        raise DataError(
-            f"no column 'label' (columns: {', '.join(row)})",
-            where=where,
-            hint="Map it in the language manifest: columns: {label: NAME}.",
+def check_range(data: Resource, highest: float, count: int, log: Log) -> None:
+    """Warn where all scores lie at the bottom of the stated range: they are then of another one."""
+    low, high = data.score_range
+    if count >= MANY and highest - low <= (high - low) / 4:
+        log.warning(
+            f"{data.name}: the highest of {count:,} scores is {highest:g}, and the range is {low:g} to {high:g}; all pairs would count as "
+            f"unlike. If the scores are of another range, say so: {data.option('score_range', f'[{low:g}, {max(1, round(highest)):g}]')}"
         )
-    label = data.labels.get(str(given)) or LABELS.get(str(given).strip().lower())
+
+
+MANY = 20
+"""Scores from which it is no accident that all are low."""
+
+
+def _label(data: Resource, given: Any, where: str) -> str | None:
+    """Our label of a file's; None for a row without one."""
+    word = "" if given is None else str(given).strip()
+    if word in data.labels:
+        return data.labels[word] if data.labels[word] != "drop" else None
+    if word.lower() in UNLABELLED:
+        return None
+    label = LABELS.get(word.lower())
     if label is None:
         raise DataError(
-            f"unknown label '{given}'",
+            f"unknown label '{word[:80]}'",
             where=where,
-            hint=did_you_mean(str(given).lower(), [*data.labels, *LABELS])
-            + " Map others with --set lang.resources.NAME.labels='{\"1\": entailment}'.",
+            hint=f"{did_you_mean(word.lower(), [*data.labels, *LABELS])} Say what it means: "
+            + data.option("labels", f'{{"{word[:40]}": {" | ".join(NLI_LABELS)} | drop}}'),
         )
     return label

@@ -87,7 +87,15 @@ def card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     parts = [_front_matter(facts, scores), f"# {title}\n"]
     if is_starter(facts):
         parts.append(_starter_note(facts))
-    parts += [_intended(facts), _usage(facts), _scores(scores), _making(facts), _sources(facts), _environment(facts), _limits(facts)]
+    parts += [
+        _intended(facts),
+        _usage(facts),
+        _scores(scores, facts["encoder_stage"]),
+        _making(facts),
+        _sources(facts),
+        _environment(facts),
+        _limits(facts),
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -112,7 +120,7 @@ def adapter_card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
         f"**{base['origin'] or 'named below'}** with {base['parameters'] / 1e6:.1f} M. It does nothing without that base: "
         "`adapter.json` holds the digest of the base's weights, and langadapt refuses any other.\n",
         _adapter_usage(facts),
-        _scores(scores),
+        _scores(scores, facts["encoder_stage"]),
         _making(facts),
         _sources(facts) if facts["resources"] else NO_SOURCES,
         _environment(facts),
@@ -179,9 +187,11 @@ def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     base = next((r["origin"] for r in facts["resources"] if r["name"] == "encoder" and "/" in r["origin"] and " " not in r["origin"]), None)
     if base:
         lines += ["base_model:", f"- {json.dumps(base)}"]
-    final = scores.get(facts["encoder_stage"], [])
+    # Scores on a generated test say nothing of real text: they stand in the table, named as what they are, and not here.
+    final = [score for score in scores.get(facts["encoder_stage"], []) if score.get("made") != "generated"]
     if final:
-        lines += ["model-index:", f"- name: {json.dumps('-'.join(facts['recipes']))}", "  results:"]
+        name = "-".join([*([facts["language"]["code"]] if facts["language"]["code"] else []), *facts["recipes"]])
+        lines += ["model-index:", f"- name: {json.dumps(name)}", "  results:"]
     for score in final:
         lines += [
             "  - task:",
@@ -253,12 +263,22 @@ def _usage(facts: dict[str, Any]) -> str:
     )
 
 
-def _scores(scores: score_tables.Scores) -> str:
+def _scores(scores: score_tables.Scores, stage: str) -> str:
     if not scores:
         return ""
     table = "\n".join(score_tables.markdown(scores))
     note = "Values ×100 (with three decimals: from 0 to 1) and 95 % bootstrap intervals; the steps of the build side by side."
-    return f"## Scores\n\n{note}\n\n{table}\n\n![scores](scores.svg)\n"
+    if any("difference" in score for found in scores.values() for score in found):
+        note += " The last column is the difference of the last encoder to the first, with a paired interval."
+    tests = {score.get("made", "") for found in scores.values() for score in found}
+    if "generated" in tests:
+        note += " Tests marked *generated* come from a program, as training data may: they are no evidence for real text."
+    if "translated" in tests:
+        note += " Tests marked *translated* were translated by machine."
+    first = next(iter(scores))
+    worse = [f"{score['task']} {score['metric']} {score_tables.signed(score)}" for score in score_tables.losses(scores, stage)]
+    warning = f"\n> **This release is worse than `{first}`** on {'; '.join(worse)}.\n" if worse else ""
+    return f"## Scores\n\n{note}\n{warning}\n{table}\n\n![scores](scores.svg)\n"
 
 
 def _making(facts: dict[str, Any]) -> str:

@@ -7,16 +7,17 @@ alone.  Both sides call :func:`held_out`, so no list of rows has to travel.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from langadapt.artifacts import tables
+from langadapt.artifacts.resource_rows import ResourceRows
+from langadapt.artifacts.text_lines import lines
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
-
-ANCHORS = ("anchor", "query", "question")
-POSITIVES = ("positive", "passage", "document", "explanation", "answer")
 
 
 @dataclass
@@ -58,34 +59,59 @@ def _beir(named: dict[str, Path], paths: list[Path]) -> Retrieval:
             hint="A retrieval set is corpus.jsonl, queries.jsonl and qrels.tsv in one folder.",
         )
     found = Retrieval(dict(_texts(named["queries"])), dict(_texts(named["corpus"])))
-    judged = named["qrels"]
-    for where, row in (row for file in (sorted(judged.iterdir()) if judged.is_dir() else [judged]) for row in tables.rows(file)):
-        query, passage = (tables.column(row, (name,), where) for name in ("query-id", "corpus-id"))
-        grade = tables.number(row.get("score"), 0, 100, "score", where)
-        for one, known, what in ((query, found.queries, "query"), (passage, found.passages, "passage")):
-            if one not in known:
-                raise DataError(f"the {what} '{one}' is judged but not there", where=where)
-        if grade > 0:
-            found.relevant.setdefault(query, {})[passage] = grade
+    for file in sorted(named["qrels"].iterdir()) if named["qrels"].is_dir() else [named["qrels"]]:
+        for where, query, passage, given in _judgements(file):
+            grade = tables.number(given, -100, 100, "grade", where)
+            for one, known, what in ((query, found.queries, "query"), (passage, found.passages, "passage")):
+                if one not in known:
+                    raise DataError(f"the {what} '{one[:80]}' is judged but not there", where=where, hint="Take the judgement out.")
+            if grade > 0:  # 0 and below: judged, and found not to answer
+                found.relevant.setdefault(query, {})[passage] = grade
     return found
 
 
-def _texts(path: Path) -> Iterator[tuple[str, str]]:
+QRELS = (("query-id", "corpus-id", "score"), ("query_id", "corpus_id", "score"), ("qid", "docid", "relevance"))
+
+
+def _judgements(path: Path) -> Iterator[tuple[str, str, str, Any]]:
+    """(``file:line``, query, passage, grade) of a file of judgements: BEIR's with a header, or TREC's four columns without one."""
+    first = next(lines(path), (1, ""))[1]
+    if tables.suffix(path) in (".tsv", ".txt", "") and re.fullmatch(r"\S+\s+\S+\s+\S+\s+-?\d+", first.strip()):
+        for number, text in lines(path):
+            fields = text.split()
+            if fields:
+                if len(fields) != 4:
+                    raise DataError(f"{len(fields)} fields where TREC's judgements have four", where=f"{path}:{number}")
+                yield f"{path}:{number}", fields[0], fields[2], fields[3]
+        return
     for where, row in tables.rows(path):
-        title = str(row.get("title") or "").strip()
-        text = tables.column(row, ("text",), where)
-        yield tables.column(row, ("_id",), where), f"{title} {text}" if title else text
+        names = next((names for names in QRELS if all(name in row for name in names)), None)
+        if names is None:
+            raise DataError(
+                f"no columns {', '.join(QRELS[0])} (there are: {', '.join(row)[:300]})", where=where, hint="Rename the columns."
+            )
+        yield where, str(row[names[0]]), str(row[names[1]]), row[names[2]]
+
+
+def _texts(path: Path) -> Iterator[tuple[str, str]]:
+    """(id, title and text) of queries or passages; a passage may be empty, as some of BEIR's are."""
+    for where, row in tables.rows(path):
+        if "_id" not in row and "id" not in row:
+            raise DataError(f"no column '_id' (there are: {', '.join(row)[:300]})", where=where)
+        title, text = (str(row.get(name) or "").strip() for name in ("title", "text"))
+        yield str(row.get("_id", row.get("id"))), f"{title} {text}".strip()
 
 
 def _tables(data: Resource, files: list[Path]) -> Retrieval:
-    found = Retrieval()
+    found, reader = Retrieval(), ResourceRows(data)
     places: dict[str, str] = {}
     for file in files:
-        for where, row in tables.rows(file):
-            anchor = tables.column(row, (data.columns.get("anchor", ANCHORS[0]), *ANCHORS[1:]), where)
-            positive = tables.column(row, (data.columns.get("positive", POSITIVES[0]), *POSITIVES[1:]), where)
-            query, passage = f"q{len(found.queries)}", places.setdefault(positive, f"d{len(places)}")
-            found.queries[query] = anchor
-            found.passages[passage] = positive
+        for where, row in reader.read(file, ("anchor", "positive")):
+            texts = reader.texts(row, ("anchor", "positive"), where)
+            if texts is None:
+                continue
+            query, passage = f"q{len(found.queries)}", places.setdefault(texts[1], f"d{len(places)}")
+            found.queries[query] = texts[0]
+            found.passages[passage] = texts[1]
             found.relevant[query] = {passage: 1.0}
     return found

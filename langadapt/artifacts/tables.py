@@ -6,20 +6,23 @@ Everything wrong with a file is said with its name and line.
 from __future__ import annotations
 
 import csv
-import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from langadapt.artifacts.text_lines import MAX_LINE, lines
 from langadapt.errors import DataError
+from langadapt.modeling.settings_files import regular
 
-MAX_LINE = 1_000_000
-"""Characters in one line; more is taken for a broken file."""
+__all__ = ["MAX_LINE", "column", "lines", "number", "rows", "suffix"]
 
 csv.field_size_limit(MAX_LINE)
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet", ".txt")
+
+MAX_GROUP = 2_000_000_000
+"""Bytes, unpacked, of one row group of a Parquet file, which is read as a whole."""
 
 
 def suffix(path: Path) -> str:
@@ -27,112 +30,167 @@ def suffix(path: Path) -> str:
     return Path(path.stem).suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(1-based number, text without line end) of a UTF-8 text file.
+Located = tuple[str, dict[str, Any]]
+"""``file:line`` and the row that stands there."""
+
+
+def rows(path: Path, numbered: bool = False) -> Iterator[Located]:
+    """(``file:line``, row as a dict) of a table.
+
+    TSV is split at tabs with no quoting at all; CSV follows RFC 4180, with commas or, where the header has none, semicolons; a ``.txt``
+    whose first line has tabs is TSV.
+
+    Args:
+        path: the file.
+        numbered: it has no header, and columns are called ``1``, ``2`` …
 
     Raises:
-        DataError: missing, not UTF-8 (naming the line), truncated gzip, or a line over :data:`MAX_LINE`.
-    """
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
-            for number, raw in enumerate(handle, 1):
-                text = raw.decode("utf-8").rstrip("\r\n")
-                if len(text) > MAX_LINE:
-                    raise DataError(
-                        f"a line of {len(text):,} characters (at most {MAX_LINE:,})",
-                        where=f"{path}:{number}",
-                        hint="Break the text into one document or sentence a line.",
-                    )
-                yield number, text.removeprefix("\ufeff" if number == 1 else "")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte 0x{error.object[error.start]:02x} at column {error.start + 1} is not valid UTF-8",
-            where=f"{path}:{number}",
-            hint="Convert the file to UTF-8 (iconv -f ENCODING -t UTF-8).",
-        ) from error
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"the gzip file is broken or truncated after line {number}", where=str(path)) from error
-    except FileNotFoundError as error:
-        raise DataError("there is no such file", where=str(path)) from error
-    except IsADirectoryError as error:
-        raise DataError("is a folder, a file is needed", where=str(path)) from error
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
-
-
-def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(``file:line``, row as a dict) of a table with a header.
-
-    Raises:
-        DataError: an unknown format, a row with more or fewer fields than the header, or broken JSON.
+        DataError: an unknown format, a row with more or fewer fields than the header, an open quote, broken JSON or Parquet, text that
+            is no Unicode.
     """
     kind = suffix(path)
-    if kind in (".tsv", ".csv"):
-        yield from _separated(path, kind)
+    if kind in (".tsv", ".csv", ".txt"):
+        yield from _separated(path, kind, numbered)
     elif kind in (".jsonl", ".json"):
         yield from _json_lines(path)
     elif kind == ".parquet":
         yield from _parquet(path)
     else:
         raise DataError(
-            f"unknown table format '{kind or path.name}'", where=str(path), hint=f"Use one of: {', '.join(SUFFIXES[:-1])} (.gz too)."
+            f"unknown table format '{kind or path.name}'", where=str(path), hint=f"Use one of: {', '.join(SUFFIXES)} (.gz too)."
         )
 
 
-def _separated(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    source = lines(path)
+def _separated(path: Path, kind: str, numbered: bool) -> Iterator[Located]:
     header: list[str] | None = None
-    records: Iterator[tuple[int, list[str]]]
-    # TSV is split at tabs with no quoting at all; CSV follows RFC 4180 and may spread a field over lines.
-    if kind == ".tsv":
-        records = ((number, text.split("\t")) for number, text in source if text)
-    else:
-        records = _csv(path, source)
-    for number, record in records:
+    for number, record in _csv(path) if kind == ".csv" else _tabbed(path, kind):
         if header is None:
-            header = [name.strip() for name in record]
-            continue
+            header = [str(i) for i in range(1, len(record) + 1)] if numbered else _header(record, path, number)
+            if not numbered:
+                continue
         if len(record) != len(header):
-            raise DataError(f"{len(record)} fields where the header has {len(header)} ({', '.join(header)})", where=f"{path}:{number}")
+            shown = ", ".join(header)[:300]
+            raise DataError(
+                f"{len(record)} fields where the {'first row' if numbered else 'header'} has {len(header)} ({shown})",
+                where=f"{path}:{number}",
+                hint="A separator too many or too few stands in this line, or the file is separated by something else.",
+            )
         yield f"{path}:{number}", dict(zip(header, record, strict=True))
 
 
-def _csv(path: Path, source: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(text + "\n" for _, text in source)
-    try:
-        yield from ((reader.line_num, record) for record in reader if record)
-    except csv.Error as error:
-        raise DataError(
-            f"not CSV: {error}", where=f"{path}:{reader.line_num}", hint="Check the quotes around this line: one may be open."
-        ) from error
+def _header(record: Sequence[str], path: Path, number: int) -> list[str]:
+    names = [name.strip() for name in record]
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"the column '{twice[:80]}' stands twice in the header", where=f"{path}:{number}", hint="Rename one of the two.")
+    return names
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tabbed(path: Path, kind: str) -> Iterator[tuple[int, list[str]]]:
+    first = True
+    for number, text in lines(path):
+        if not text:
+            continue
+        if first and kind == ".txt" and "\t" not in text:
+            raise DataError(
+                "a table is needed, and the first line of this text has no tab",
+                where=f"{path}:{number}",
+                hint="Save it as TSV, CSV, JSON Lines or Parquet.",
+            )
+        first = False
+        yield number, text.split("\t")
+
+
+def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Records of a CSV file, strictly: a quote that is open, or stands inside a field, never swallows the rows behind it."""
+    source = lines(path)
+    first = next(source, None)
+    if first is None:
+        return
+    separator = ";" if "," not in first[1] and ";" in first[1] else ","
+
+    def texts() -> Iterator[str]:
+        yield first[1] + "\n"
+        yield from (text + "\n" for _, text in source)
+
+    reader = csv.reader(texts(), delimiter=separator, strict=True)
+    start = 1
+    while True:
+        try:
+            record = next(reader, None)
+        except csv.Error as error:
+            raise DataError(
+                f"not CSV: {error}, in the record that begins here",
+                where=f"{path}:{start}",
+                hint="Check the quotes of this line: one may be open. A quote inside a field is written twice.",
+            ) from error
+        if record is None:
+            return
+        if record:
+            yield start, record
+        start = reader.line_num + 1
+
+
+def _json_lines(path: Path) -> Iterator[Located]:
     for number, text in lines(path):
         if not text.strip():
             continue
+        where = f"{path}:{number}"
         try:
             row = json.loads(text)
+        except RecursionError as error:
+            raise DataError("JSON that is nested too deeply", where=where, hint="One flat object a line.") from error
         except ValueError as error:
-            raise DataError(f"not JSON: {error}", where=f"{path}:{number}", hint="One object a line.") from error
+            raise DataError(f"not JSON: {error}", where=where, hint="One object a line.") from error
         if not isinstance(row, dict):
-            raise DataError("not a JSON object", where=f"{path}:{number}", hint="One object a line.")
-        yield f"{path}:{number}", row
+            raise DataError("not a JSON object", where=where, hint="One object a line.")
+        if "\\ud" in text or "\\uD" in text:
+            _check_unicode(row, where)
+        yield where, row
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _check_unicode(row: dict[str, Any], where: str) -> None:
+    """Half of a surrogate pair (an emoji that was cut in two) is valid JSON and no Unicode text."""
+    for name, value in row.items():
+        try:
+            json.dumps([name, value], ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            shown = name.encode("utf-8", "replace").decode()[:80]
+            raise DataError(
+                f"column '{shown}' holds half of a surrogate pair, which is no Unicode text",
+                where=where,
+                hint="The text was cut inside an emoji: take that half out.",
+            ) from error
+
+
+def _parquet(path: Path) -> Iterator[Located]:
+    import pyarrow
     import pyarrow.parquet
 
+    regular(path, DataError)
+    number = 0
     try:
         file = pyarrow.parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot be read as Parquet: {error}", where=str(path)) from error
-    number = 0
-    for batch in file.iter_batches():
-        for row in batch.to_pylist():
-            number += 1
-            yield f"{path}:row {number}", row
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).total_byte_size
+            if size > MAX_GROUP:
+                raise DataError(
+                    f"row group {group + 1} has {size:,} bytes unpacked, and at most {MAX_GROUP:,} are read at once",
+                    where=str(path),
+                    hint="Write the file with smaller row groups.",
+                )
+        for batch in file.iter_batches(batch_size=1024):
+            for row in batch.to_pylist():
+                number += 1
+                long = next((name for name, value in row.items() if isinstance(value, str) and len(value) > MAX_LINE), None)
+                if long is not None:
+                    raise DataError(f"column '{long}' has over {MAX_LINE:,} characters", where=f"{path}:row {number}")
+                yield f"{path}:row {number}", row
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        after = f" after row {number}" if number else ""
+        raise DataError(
+            f"cannot be read as Parquet{after}: {' '.join(str(error).split())[:200]}", where=str(path), hint="Fetch or write it again."
+        ) from error
 
 
 def column(row: dict[str, Any], names: tuple[str, ...], where: str) -> str:
@@ -147,14 +205,10 @@ def column(row: dict[str, Any], names: tuple[str, ...], where: str) -> str:
             if not isinstance(value, str) or not value.strip():
                 raise DataError(f"column '{name}' is empty or not text", where=where)
             return value.strip()
-    raise DataError(
-        f"no column '{names[0]}' (columns: {', '.join(row)})",
-        where=where,
-        hint=f"Rename the column, or map it in the language manifest: columns: {{{names[0]}: NAME}}.",
-    )
+    raise DataError(f"no column '{names[0]}' (columns: {', '.join(row)[:300]})", where=where, hint="Rename the column.")
 
 
-def number(value: Any, low: float, high: float, what: str, where: str) -> float:
+def number(value: Any, low: float, high: float, what: str, where: str, hint: str = "Correct the row.") -> float:
     """A number within a range.
 
     Raises:
@@ -162,12 +216,8 @@ def number(value: Any, low: float, high: float, what: str, where: str) -> float:
     """
     try:
         found = float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{what} '{value}' is not a number", where=where) from None
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{what} '{str(value)[:80]}' is not a number", where=where, hint=hint) from None
     if not low <= found <= high:
-        raise DataError(
-            f"{what} {found:g} is outside {low:g} to {high:g}",
-            where=where,
-            hint="Correct the row, or state the range with --set lang.resources.NAME.score_range='[LOW, HIGH]'.",
-        )
+        raise DataError(f"{what} {found:g} is outside {low:g} to {high:g}", where=where, hint=hint)
     return found

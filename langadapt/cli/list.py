@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from langadapt.cli.json_output import dumps
 
 
 def _whats(ctx: click.Context, parameter: click.Parameter, start: str) -> list[str]:
@@ -41,7 +41,7 @@ def command(ctx: click.Context, what: str | None, as_json: bool) -> None:
         if what in (None, kind, f"{kind}s"):
             found[kind] = [{"name": i.ref.name, "summary": i.ref.summary, "plugin": i.plugin} for i in registry.list(kind)]
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        click.echo(dumps(found))
         return
     for heading, rows in found.items():
         if not rows:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from langadapt.cli.json_output import dumps
 from langadapt.cli.options import make_request, request_options
 
 
 @click.command("plan")
 @request_options
+@click.option("--check-data", is_flag=True, help="Read every local data file as its stage will, and say what is wrong.")
 @click.pass_context
-def command(ctx: click.Context, /, as_json: bool, **values: Any) -> None:
+def command(ctx: click.Context, /, as_json: bool, check_data: bool, **values: Any) -> None:
     """Show what a build would do, and why: each stage, in the store or not, and what changed since the last build.
 
-    Nothing is written.
+    Nothing is written.  A build checks its data too, before anything trains.
     """
     from langadapt.runner import plan, states
     from langadapt.store import Store, default_root
 
-    compiled = plan(make_request(values), ctx.obj["plugins"])
+    request = make_request(values)
+    compiled = plan(request, ctx.obj["plugins"])
+    if check_data:
+        from langadapt import data_check
+
+        for warning in data_check.check_data(compiled, allow_leaks=request.allow_leaks):
+            click.secho(f"warning: {warning}", fg="yellow", err=True)
     run_dir = values["out"] or Path("runs") / compiled.title
     found = states(compiled, Store(values["store"] or default_root()), run_dir)
     if as_json:
@@ -37,7 +44,7 @@ def command(ctx: click.Context, /, as_json: bool, **values: Any) -> None:
             }
             for s in found
         ]
-        click.echo(json.dumps({"title": compiled.title, "run": str(run_dir), "stages": stages}, ensure_ascii=False, indent=2))
+        click.echo(dumps({"title": compiled.title, "run": str(run_dir), "stages": stages}))
         return
     click.echo(f"{compiled.title}, seed {compiled.seed}")
     width = max(len(s.stage.name) for s in found)

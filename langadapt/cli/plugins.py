@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from langadapt.cli.json_output import dumps
 
 
 @click.command("plugins")
@@ -28,7 +28,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
             }
             for p in found
         ]
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        click.echo(dumps(rows))
         return
     for plugin in found:
         click.secho(f"{plugin.name} {plugin.version}".strip(), bold=True, nl=False)

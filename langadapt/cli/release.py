@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from langadapt.cli.json_output import dumps
 
 
 @click.command("release")
@@ -46,7 +47,7 @@ def command(ctx: click.Context, adapter: Path, base: str | None, merge: bool, ou
     if as_json:
         named = {"digest": source.record.base.digest, "origin": source.base_name or source.record.base.origin}
         told = {"release": str(output), "merged": merge, "bytes": size, "base": named}
-        click.echo(json.dumps({**told, "files": [path.relative_to(output).as_posix() for path in files]}, ensure_ascii=False, indent=2))
+        click.echo(dumps({**told, "files": [path.relative_to(output).as_posix() for path in files]}))
         return
     what = "the base with the adapter merged into it" if merge else "the adapter alone"
     click.echo(f"{output}: {what}, {size / 1e6:.1f} MB.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from langadapt.cli.json_output import dumps
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -49,7 +50,7 @@ def command(ctx: click.Context, sort: str, name: str, as_json: bool) -> None:
         document = catalog.load(sort, name)
         _check(sort, document)
         if as_json:
-            click.echo(json.dumps(document.data, ensure_ascii=False, indent=2))
+            click.echo(dumps(document.data))
         else:
             from pathlib import Path
 
@@ -61,7 +62,7 @@ def command(ctx: click.Context, sort: str, name: str, as_json: bool) -> None:
     options = [_option(key, info) for key, info in found.model_fields.items()]
     if as_json:
         facts = {"kind": sort, "name": name, "version": found.version, "doc": inspect.getdoc(found), "options": options}
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        click.echo(dumps(facts))
         return
     click.secho(f"{sort} {name}", bold=True, nl=False)
     click.echo(f"  ({found.__module__}:{found.__name__}, version {found.version})\n")

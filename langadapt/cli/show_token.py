@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from langadapt.cli.json_output import dumps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -47,7 +48,7 @@ def command(encoder: Path, tokens: tuple[str, ...], as_json: bool) -> None:
         )
     found = {token: [_facts(i, tokenizer, origins) for i in _ids(token, tokenizer)] for token in tokens}
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        click.echo(dumps(found))
         return
     for token, rows in found.items():
         click.secho(token, bold=True)

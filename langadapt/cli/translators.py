@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from langadapt.cli.json_output import dumps
 
 if TYPE_CHECKING:
     from langadapt.registry.registry import Registry
@@ -28,7 +29,7 @@ def command(ctx: click.Context, source: str, target: str, as_json: bool) -> None
     registry, _ = setup(ctx.obj["plugins"])
     found = [_row(registry, item.ref.name, item.ref.summary, source, target) for item in registry.list("translator")]
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        click.echo(dumps(found))
         return
     width = max((len(row["translator"]) for row in found), default=0)
     for row in found:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from langadapt.cli.json_output import dumps
 
 
 @click.command("verify")
@@ -27,7 +28,7 @@ def command(release: Path | None, store: Path | None, as_json: bool) -> None:
         damaged = [(str(opened.path(d.key) / d.file), d.what) for key in keys for d in opened.verify(key)]
         checked = f"{len(keys)} artifacts in {opened.root}"
     if as_json:
-        click.echo(json.dumps({"checked": checked, "damaged": [{"file": f, "what": w} for f, w in damaged]}, indent=2))
+        click.echo(dumps({"checked": checked, "damaged": [{"file": f, "what": w} for f, w in damaged]}))
     hint = "Do not use it: fetch or build it again." if release else "Delete the artifact's folder and build again."
     raise_all([StoreError(what, where=file, hint=hint) for file, what in damaged])
     if not as_json:

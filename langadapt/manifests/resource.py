@@ -8,6 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 SourceName = Literal["starter", "hub", "path"]
 
+Made = Literal["", "generated", "translated"]
+"""How the texts came to be: written by people as far as is known, by a program, or by machine translation."""
+
+NLI_LABELS = ("entailment", "neutral", "contradiction")
+
 Format = Literal["encoder", "text", "nli", "paraphrase", "sts", "retrieval", "vectors", "dictionary", "parallel", "classification", "tags"]
 
 
@@ -27,6 +32,7 @@ class HubSource(_Strict):
     note: str | None = None
     labels: dict[str, str] | None = None
     score_range: tuple[float, float] | None = None
+    made: Made = ""
     """What differs from the resource's own statement when it comes from here."""
 
 
@@ -71,7 +77,12 @@ class Resource(_Strict):
     note: str = ""
     columns: dict[str, str] = {}
     labels: dict[str, str] = {}
+    incomplete: Literal["refuse", "drop"] = "refuse"
+    """Whether rows with an empty or null cell stop the build or are left out and counted."""
     score_range: tuple[float, float] = (0.0, 5.0)
+    made: Made = ""
+    """Tables and cards say it; training on ``generated`` texts is blended with the encoder it began with (`interpolate`), and scores on
+    them are no evidence for real text."""
     prompt: str = ""
     """Text an encoder expects before every sentence (e5's ``query: ``)."""
 
@@ -82,13 +93,40 @@ class Resource(_Strict):
             raise ValueError("the first number must be below the second")
         return value
 
+    @model_validator(mode="after")
+    def _labels_are_ours(self) -> Resource:
+        if self.format in ("nli", "paraphrase"):
+            strange = next((label for label in self.labels.values() if label not in (*NLI_LABELS, "drop")), None)
+            if strange is not None:
+                raise ValueError(f"'{strange}' is no label; known: {', '.join(NLI_LABELS)}, drop")
+        return self
+
+    asked: str = Field(default="", exclude=True)
+    """By what a user sets this resource's options: ``lang.resources`` or ``domain.resources`` of ``--set``, or ``evaluate``."""
+
+    def option(self, name: str, value: str) -> str:
+        """An option of this resource as the command at hand writes it, for hints.
+
+        Args:
+            name: ``columns``, ``labels``, ``score_range`` or ``incomplete``.
+            value: as a manifest writes it.
+        """
+        if self.asked == "evaluate":
+            flags = {"columns": "--column", "labels": "--label", "score_range": "--score-range", "incomplete": "--drop-incomplete"}
+            plain = value.strip("{}[]").replace(": ", "=").replace('"', "")
+            if name == "incomplete":
+                return flags[name]
+            parts = [plain.replace(",", "")] if name == "score_range" else plain.split(", ")
+            return " ".join(f"{flags[name]} {part}" for part in parts)
+        return f"--set {self.asked or 'lang.resources'}.{self.name}.{name}='{value}'"
+
     pinned: Any = Field(default=None, exclude=True)
     """The chosen source (:class:`langadapt.registry.sources.Pinned`), set when a plan is compiled."""
 
     def from_hub(self) -> Resource:
         """This resource with what its Hub source states differently."""
         assert self.sources.hub is not None
-        stated = self.sources.hub.model_dump(include={"licence", "origin", "note", "labels", "score_range"}, exclude_none=True)
+        stated = self.sources.hub.model_dump(include={"licence", "origin", "note", "labels", "score_range", "made"}, exclude_none=True)
         return self.model_copy(update={"note": "", "origin": self.sources.hub.id, **stated})
 
     def identity(self) -> dict[str, Any]:
@@ -98,4 +136,8 @@ class Resource(_Strict):
         read = self.model_dump(mode="json", include={"format", "columns", "labels", "prompt"})
         if self.format == "sts":
             read["score_range"] = list(self.score_range)
+        if self.made:
+            read["made"] = self.made
+        if self.incomplete != "refuse":
+            read["incomplete"] = self.incomplete
         return {"source": self.pinned.identity, **read}

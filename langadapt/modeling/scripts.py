@@ -35,3 +35,12 @@ def script_class(codes: Iterable[str]) -> str:
                 raise RegistryError(f"unknown script '{code}'", hint="Use ISO 15924 codes such as Deva, Latn.") from error
             found.append(one)
     return "".join(found)
+
+
+def share_in_scripts(text: str, codes: Iterable[str]) -> float | None:
+    """Share of a text's letters that belong to the scripts; None where it has fewer than 50 letters."""
+    letters = regex.findall(r"\p{L}", text)
+    if len(letters) < 50:
+        return None
+    own = regex.compile(f"[{script_class(codes)}]")
+    return sum(1 for letter in letters if own.match(letter)) / len(letters)

@@ -91,6 +91,9 @@ class Score:
     high: float | None
     n: int
     unit: str = "×100"
+    higher_is_better: bool = True
+    resampled: Any = None
+    """(samples,) the value on bootstrap samples of the items, the same samples for every encoder; for paired differences."""
 
 
 class CorpusReader(Protocol):

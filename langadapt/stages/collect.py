@@ -14,18 +14,21 @@ from langadapt.stages.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:
-    documents = [
-        {"text": document.text, "origin": document.origin}
-        for reader in job.slot("corpus")
-        for document in job.ctx.log.track(reader.documents(job.ctx), f"reading {reader.name}")
-    ]
-    read = len(documents)
-    if not read:
+    documents: list[dict[str, Any]] = []
+    read = empty = 0
+    for reader in job.slot("corpus"):
+        for document in job.ctx.log.track(reader.documents(job.ctx), f"reading {reader.name}"):
+            read += 1
+            if document.text.strip():  # hundreds of millions of empty lines cost time, not memory
+                documents.append({"text": document.text, "origin": document.origin})
+            else:
+                empty += 1
+    if not documents:
         raise DataError("the corpus is empty", where=job.planned.where, hint="Check the files behind its resource.")
     texts = normalized([document["text"] for document in documents], job.slot("normalizer"))
     seen: set[bytes] = set()
     rows: list[dict[str, Any]] = []
-    empty = repeated = 0
+    repeated = 0
     for document, text in zip(documents, texts, strict=True):
         mark = hashlib.blake2b(text.encode(), digest_size=12).digest()
         if not text:

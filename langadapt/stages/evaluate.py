@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from langadapt.artifacts import scores
+from langadapt.errors import DataError
+from langadapt.manifests.resource import Resource
 from langadapt.stages.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: scores.Scores = {}
     names = job.planned.inputs["encoders"]
     for name, folder in zip(names, job.inputs["encoders"], strict=True):
         encoder = job.inference(folder)
         found[name] = []
         for evaluator in job.slot("evaluators"):
             job.ctx.log.info(f"{name}: {evaluator.name}")
-            found[name] += [dataclasses.asdict(score) for score in evaluator.evaluate(encoder, job.ctx)]
+            rows, problems = scores.records(evaluator.evaluate(encoder, job.ctx), made_of(evaluator))
+            found[name] += rows
+            for problem in problems:
+                job.ctx.log.warning(f"{name}: {problem}")
+    if not any(found.values()):
+        raise DataError("no evaluator gave a score", where=job.planned.where, hint="The warnings above say why.")
+    scores.add_differences(found)
     scores.save(found, job.folder)
-    for line in scores.table(found):
-        job.ctx.log.info(line)
     return {"type": "Scores"}
+
+
+def made_of(evaluator: Any) -> str:
+    """How the texts of an evaluator's test came to be, where its resource says so."""
+    data = getattr(evaluator, "test", None) or getattr(evaluator, "data", None)
+    return data.made if isinstance(data, Resource) else ""

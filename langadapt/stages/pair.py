@@ -48,6 +48,7 @@ def run(job: Job) -> dict[str, Any]:
     if len(rows) < 2:
         count = "no pairs" if not rows else "one pair only"
         raise DataError(f"{reader.name}: {count}", where=job.planned.where, hint="Training needs at least two.")
+    _tell_repeats(rows, heard)
     data, dropped = select(job, dataset.from_rows(rows))
     note = next((resource.note for resource in job.planned.resources() if resource.note), "")
     remarks = [f"{job.planned.name}: {remark}" for remark in (*heard.warnings, *_translated(job, len(rows), len(data), dropped))]
@@ -55,6 +56,17 @@ def run(job: Job) -> dict[str, Any]:
     _draw(job, len(rows), data, dropped)
     job.ctx.log.info(f"{len(data):,} pairs ({', '.join(data.column_names)})")
     return {"type": "Pairs", "rows": len(data)}
+
+
+def _tell_repeats(rows: list[dict[str, Any]], log: Remarks) -> None:
+    """Pairs that stand several times weigh several times; often a file was joined to itself."""
+    distinct = len({tuple(row.values()) for row in rows})
+    if len(rows) - distinct > REPEATS * len(rows):
+        log.warning(f"{len(rows) - distinct:,} of {len(rows):,} pairs are exact repeats of others")
+
+
+REPEATS = 0.05
+"""Share of repeats that is worth a word."""
 
 
 def _draw(job: Job, read: int, data: Any, dropped: list[Dropped]) -> None:

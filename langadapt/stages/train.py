@@ -66,15 +66,30 @@ def run(job: Job) -> dict[str, Any]:
     ctx.log.info(f"{len(rows):,} rows, {settings.steps:,} steps of {stage.batch_size}, {training}, {stage.precision}")
     validate = _validator(job, loaded, encoder, objective, head, held)
     optimizer, schedule = job.slot("optimizer"), job.slot("schedule")
+    before = weights_of(loaded.model) if stage.interpolate < 1 else {}
     history = train(encoder, head, objective, rows, loaded.tokenizer, schedule, optimizer, settings, validate, ctx)
     if light:
         light.save(trained)
     else:
         loaded.model.to("cpu")
+        interpolate(loaded.model, before, stage.interpolate)
         encoders.save(loaded, job.folder)
     told = {"steps": settings.steps, "truncated": rows.truncated, "remarks": remarks(job)}
     write_json(job.folder / HISTORY, {**told, **dataclasses.asdict(history)})
     return {"type": "Encoder", "trained": trained, "steps": settings.steps}
+
+
+def weights_of(model: Any) -> dict[str, torch.Tensor]:
+    """A copy of the weights that train, by name."""
+    return {name: weight.detach().cpu().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+@torch.no_grad()
+def interpolate(model: Any, before: dict[str, torch.Tensor], share: float) -> None:
+    """Move a model's weights back towards what they were: ``before + share · (now − before)``."""
+    for name, weight in model.named_parameters():
+        if name in before:
+            weight.copy_(torch.lerp(before[name], weight, share))
 
 
 def remarks(job: Job) -> list[str]:

@@ -39,14 +39,25 @@ class ResourceText(Component):
 
     def _table(self, path: Path) -> Iterator[Document]:
         for where, row in tables.rows(path):
-            names = self.fields or ([self.data.columns.get("text", "text")] if "text" in row else [n for n in TEXT_COLUMNS if n in row])
-            found = [row[name] for name in names if name in row and isinstance(row[name], str)]
-            if not found:
+            names = self.fields or self._names(row)
+            present = [name for name in names if name in row]
+            if not present:
                 raise DataError(
-                    f"no text column (columns: {', '.join(row)})", where=where, hint="Name the columns with the option 'fields'."
+                    f"no text column (there are: {', '.join(row)[:300]})",
+                    where=where,
+                    hint=f"Say which it is: {self.data.option('columns', '{text: NAME}')}.",
                 )
+            strange = next((name for name in present if row[name] is not None and not isinstance(row[name], str)), None)
+            if strange is not None:
+                raise DataError(f"column '{strange}' holds {row[strange]!r}"[:120] + ", no text", where=where)
+            found = [row[name] or "" for name in present]  # null is an empty text
             origin = f"{path.name}:{where.rsplit(':', 1)[-1]}"
             yield from (Document(text, origin) for text in found)
+
+    def _names(self, row: dict[str, Any]) -> list[str]:
+        if "text" in self.data.columns:
+            return [self.data.columns["text"]]
+        return ["text"] if "text" in row else [name for name in TEXT_COLUMNS if name in row]
 
 
 TEXT_COLUMNS = ("premise", "hypothesis", "sentence1", "sentence2", "anchor", "positive", "negative", "question", "answer")

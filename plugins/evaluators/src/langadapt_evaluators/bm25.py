@@ -22,22 +22,30 @@ class Bm25(Retrieval):
     """
 
     name: ClassVar[str] = "bm25"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def _label(self) -> str:
         return f"{super()._label()} bm25"
 
     def _ranks(
-        self, encoder: Encoder, queries: list[str], passages: list[str], grades: list[dict[int, float]], ctx: Context
+        self,
+        encoder: Encoder,
+        queries: list[str],
+        passages: list[str],
+        grades: list[dict[int, float]],
+        own: list[int | None],
+        ctx: Context,
     ) -> list[np.ndarray]:
         import bm25s
 
         model = bm25s.BM25(k1=1.5, b=0.75)
         model.index([_words(text) for text in passages], show_progress=False)
         ranks = []
-        for query, good in zip(queries, grades, strict=True):
+        for query, good, itself in zip(queries, grades, own, strict=True):
             known = [word for word in _words(query) if word in model.vocab_dict]
             scores = model.get_scores(known) if known else np.zeros(len(passages))
+            if itself is not None:
+                scores[itself] = -np.inf
             ranks.append(np.array([int((scores >= scores[one]).sum()) for one in good]))
         return ranks
 

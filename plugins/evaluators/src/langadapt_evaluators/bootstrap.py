@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 SAMPLES = 1000
 
 
+class Interval(NamedTuple):
+    """Both ends, and the statistic on each sample: (samples,)."""
+
+    low: float
+    high: float
+    drawn: np.ndarray
+
+
 def interval(
     statistic: Callable[[np.ndarray], float], n: int, rng: np.random.Generator, samples: int = SAMPLES, around: float | None = None
-) -> tuple[float, float]:
-    """95 % percentile interval of a statistic over n items.
+) -> Interval:
+    """95 % percentile interval of a statistic over n items, and the values it was read off.
+
+    Two encoders measured with generators of one seed are drawn the same samples: the differences of their values, sample by sample,
+    give a paired interval (:func:`langadapt.artifacts.scores.add_differences`).
 
     Args:
         statistic: takes row indices (n,) and returns the statistic on them.
@@ -24,4 +36,4 @@ def interval(
     if around is not None:
         values += around - np.nanmean(values)
     low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    return Interval(float(low), float(high), values)

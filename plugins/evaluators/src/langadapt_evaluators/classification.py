@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from langadapt.artifacts import tables
 from langadapt.artifacts.dataset import from_rows
-from langadapt.artifacts.fetch import fetch
+from langadapt.artifacts.labelled import Labelled, read
 from langadapt.artifacts.retrieval import held_out
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
@@ -25,17 +24,8 @@ if TYPE_CHECKING:
     from langadapt.inference.encoder import Encoder
     from langadapt.modeling.encoder import EncoderModule
 
-PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"))
 Measure = Callable[[np.ndarray, np.ndarray, int], float]
 Method = Literal["probe", "knn", "fine-tune"]
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Texts, or pairs of texts, and their labels."""
-
-    texts: list[tuple[str, ...]]
-    labels: list[str]
 
 
 class Classification(Component):
@@ -90,9 +80,9 @@ class Classification(Component):
         return found
 
     def _parts(self, ctx: Context) -> tuple[Labelled, Labelled]:
-        rows = _read(self.data, ctx)
+        rows = read(self.data, ctx)
         if self.test is not None:
-            train, test = rows, _read(self.test, ctx)
+            train, test = rows, read(self.test, ctx)
         else:
             out = [held_out("\t".join(texts), 0.2) for texts in rows.texts]
             train, test = _only(rows, [not one for one in out]), _only(rows, out)
@@ -114,9 +104,9 @@ class Classification(Component):
                 runs = rng.integers(len(guesses), size=len(guesses))
                 return float(np.mean([measure(gold[rows], guesses[run][rows], classes) for run in runs]))
 
-            low, high = interval(mean, len(gold), rng, self.samples)
+            low, high, drawn = interval(mean, len(gold), rng, self.samples)
             value = float(np.mean([measure(gold, guess, classes) for guess in guesses]))
-            found.append(Score(task, metric, 100 * value, 100 * low, 100 * high, len(gold)))
+            found.append(Score(task, metric, 100 * value, 100 * low, 100 * high, len(gold)), resampled=100 * drawn)
         return found
 
     def _fine_tuned(
@@ -232,26 +222,6 @@ def _nearest(train: np.ndarray, goal: np.ndarray, test: np.ndarray, k: int, clas
         votes[np.arange(len(test)), goal[near[:, place]]] += 1 + (1e-3 if place == 0 else 0)
     chosen: np.ndarray = votes.argmax(1)
     return chosen
-
-
-def _read(data: Resource, ctx: Context) -> Labelled:
-    found = Labelled([], [])
-    for path in fetch(data, ctx):
-        for where, row in tables.rows(path):
-            given = row.get(data.columns.get("label", "label"))
-            if given is None or not str(given).strip():
-                raise DataError(
-                    f"no label (columns: {', '.join(row)})", where=where, hint="Map it in the manifest: columns: {label: NAME}."
-                )
-            pair = next((names for names in PAIRS if all(name in row for name in names)), None)
-            names = pair or (data.columns.get("text", "text"),)
-            found.texts.append(tuple(tables.column(row, (name,), where) for name in names))
-            found.labels.append(data.labels.get(str(given), str(given).strip()))
-    if not found.labels:
-        raise DataError("there are no labelled rows", where=data.name)
-    if len({len(texts) for texts in found.texts}) > 1:
-        raise DataError("some files hold single texts and others pairs", where=data.name)
-    return found
 
 
 def _only(rows: Labelled, wanted: list[bool]) -> Labelled:

@@ -51,7 +51,7 @@ class Fertility(Component):
             def ratio(rows: np.ndarray, top: int = top, bottom: int = bottom, scale: float = scale) -> float:
                 return float(scale * counts[rows, top].sum() / max(counts[rows, bottom].sum(), 1))
 
-            low, high = interval(ratio, len(texts), rng, 200)
+            low, high, _ = interval(ratio, len(texts), rng, 200)
             value = ratio(np.arange(len(texts)))
             scores.append(Score(f"fertility {self.data.name}", name, value, low, high, int(counts[:, 0].sum()), unit))
         return scores

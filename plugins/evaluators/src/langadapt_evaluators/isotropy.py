@@ -56,7 +56,7 @@ class Isotropy(Component):
                 return measure(vectors[rows])
 
             value = measure(vectors)
-            low, high = interval(on, len(vectors), ctx.rng(f"bootstrap {task} {metric}"), self.samples, around=value)
+            low, high, _ = interval(on, len(vectors), ctx.rng(f"bootstrap {task} {metric}"), self.samples, around=value)
             low, high = max(low, -1.0 if measure is mean_cosine else 0.0), min(high, 1.0)
             found.append(Score(task, metric, value, low, high, len(vectors), "0 to 1"))
         return found

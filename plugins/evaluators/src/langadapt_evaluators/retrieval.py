@@ -32,6 +32,7 @@ class Retrieval(Component):
 
     kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "retrieval"
+    version: ClassVar[str] = "2"
 
     data: Resource
     task: str = ""
@@ -52,22 +53,32 @@ class Retrieval(Component):
             raise DataError(f"{len(queries)} queries and {len(names)} passages are too few to score", where=", ".join(map(str, paths)))
         place = {name: i for i, name in enumerate(names)}
         grades = [{place[name]: grade for name, grade in found.relevant[q].items()} for q in queries]
-        ranks = self._ranks(encoder, [found.queries[q] for q in queries], [found.passages[n] for n in names], grades, ctx)
+        # As BEIR does: where queries are taken from among the passages (ArguAna, Quora), none finds itself.
+        own = [place[q] if q in place and q not in found.relevant[q] else None for q in queries]
+        ranks = self._ranks(encoder, [found.queries[q] for q in queries], [found.passages[n] for n in names], grades, own, ctx)
         return self._scores(ranks, grades, self._label(), ctx)
 
     def _label(self) -> str:
         return self.task or self.data.name
 
     def _ranks(
-        self, encoder: Encoder, queries: list[str], passages: list[str], grades: list[dict[int, float]], ctx: Context
+        self,
+        encoder: Encoder,
+        queries: list[str],
+        passages: list[str],
+        grades: list[dict[int, float]],
+        own: list[int | None],
+        ctx: Context,
     ) -> list[np.ndarray]:
-        """For each query the 1-based ranks of its relevant passages, in the order of `grades`."""
+        """For each query the 1-based ranks of its relevant passages, in the order of `grades`; its `own` passage is not searched."""
         asked = encoder.encode(queries, adapter=encoder.role("query"), normalize=True, progress=ctx.log)
         given = encoder.encode(passages, adapter=encoder.role("document"), normalize=True, progress=ctx.log)
         ranks = []
         for start in range(0, len(asked), BLOCK):
             cosines = asked[start : start + BLOCK] @ given.T
-            for row, good in zip(cosines, grades[start : start + BLOCK], strict=True):
+            for row, good, itself in zip(cosines, grades[start : start + BLOCK], own[start : start + BLOCK], strict=True):
+                if itself is not None:
+                    row[itself] = -np.inf
                 ranks.append(np.array([int((row >= row[one]).sum()) for one in good]))
         return ranks
 
@@ -90,5 +101,5 @@ def _ndcg(ranks: np.ndarray, grades: np.ndarray, k: int) -> float:
 
 
 def _score(task: str, metric: str, values: np.ndarray, ctx: Context, samples: int) -> Score:
-    low, high = interval(lambda rows: float(values[rows].mean()), len(values), ctx.rng(f"bootstrap {task} {metric}"), samples)
-    return Score(task, metric, 100 * float(values.mean()), 100 * low, 100 * high, len(values))
+    low, high, drawn = interval(lambda rows: float(values[rows].mean()), len(values), ctx.rng(f"bootstrap {task} {metric}"), samples)
+    return Score(task, metric, 100 * float(values.mean()), 100 * low, 100 * high, len(values), resampled=100 * drawn)

@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import rankdata
 
-from langadapt.artifacts import tables
 from langadapt.artifacts.fetch import fetch
+from langadapt.artifacts.pairs import sts_rows
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
 from langadapt.registry.component import Component, Context
@@ -47,18 +47,13 @@ class Sts(Component):
         return found
 
     def _file(self, path: Path, task: str, encoder: Encoder, ctx: Context) -> list[Score]:
-        left, right, scores = [], [], []
-        for where, row in tables.rows(path):
-            left.append(tables.column(row, (self.data.columns.get("sentence1", "sentence1"),), where))
-            right.append(tables.column(row, (self.data.columns.get("sentence2", "sentence2"),), where))
-            name = self.data.columns.get("score", "score")
-            if name not in row:
-                raise DataError(f"no column '{name}' (columns: {', '.join(row)})", where=where)
-            scores.append(tables.number(row[name], *self.data.score_range, "score", where))
+        rows = list(sts_rows(self.data, ctx, [path]))
+        left, right = [row["sentence1"] for row in rows], [row["sentence2"] for row in rows]
+        scores = [row["score"] for row in rows]
         if len(scores) < 2:
             raise DataError(f"{len(scores)} pairs are too few to correlate", where=str(path))
         if len(set(scores)) == 1:
-            raise DataError(f"all {len(scores):,} scores are {scores[0]:g}: there is nothing to correlate with", where=str(path))
+            raise DataError(f"all {len(scores):,} scores are the same: there is nothing to correlate with", where=str(path))
         cosines = _cosines(encoder, left, right, ctx)
         gold = np.array(scores)
         return [
@@ -88,8 +83,8 @@ def _cosines(encoder: Encoder, left: list[str], right: list[str], ctx: Context) 
 
 def _score(task: str, metric: str, function: Any, x: np.ndarray, y: np.ndarray, ctx: Context, samples: int) -> Score:
     rng = ctx.rng(f"bootstrap {task} {metric}")
-    low, high = interval(lambda rows: function(x[rows], y[rows]), len(x), rng, samples)
-    return Score(task, metric, 100 * function(x, y), 100 * low, 100 * high, len(x))
+    low, high, drawn = interval(lambda rows: function(x[rows], y[rows]), len(x), rng, samples)
+    return Score(task, metric, 100 * function(x, y), 100 * low, 100 * high, len(x), resampled=100 * drawn)
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from langadapt.artifacts import tables
 from langadapt.artifacts.fetch import fetch
 from langadapt.artifacts.retrieval import held_out
+from langadapt.artifacts.tagged import Sentence, read
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
 from langadapt.registry.component import Component, Context
@@ -20,7 +19,6 @@ from langadapt_evaluators.bootstrap import interval
 if TYPE_CHECKING:
     from langadapt.inference.encoder import Encoder
 
-Sentence = list[tuple[str, str]]
 OUTSIDE = "O"
 
 
@@ -60,9 +58,9 @@ class Tagging(Component):
         return self._scores(gold, said, OUTSIDE in tags, ctx)
 
     def _parts(self, ctx: Context) -> tuple[list[Sentence], list[Sentence]]:
-        sentences = [s for path in fetch(self.data, ctx) for s in read(path)]
+        sentences = [s for path in fetch(self.data, ctx) for s in read(path, self.data)]
         if self.test is not None:
-            train, test = sentences, [s for path in fetch(self.test, ctx) for s in read(path)]
+            train, test = sentences, [s for path in fetch(self.test, ctx) for s in read(path, self.test)]
         else:
             out = [held_out(" ".join(word for word, _ in s), 0.2) for s in sentences]
             train = [s for s, yes in zip(sentences, out, strict=True) if not yes]
@@ -101,34 +99,10 @@ class Tagging(Component):
             def ratio(rows: np.ndarray, hits: np.ndarray = hits, have: np.ndarray = have, made: np.ndarray = made) -> float:
                 return float(2 * hits[rows].sum() / max(have[rows].sum() + made[rows].sum(), 1))
 
-            low, high = interval(ratio, len(gold), ctx.rng(f"bootstrap {task} {metric}"), self.samples)
+            low, high, drawn = interval(ratio, len(gold), ctx.rng(f"bootstrap {task} {metric}"), self.samples)
             n = int(have.sum())
-            scores.append(Score(task, metric, 100 * ratio(np.arange(len(gold))), 100 * low, 100 * high, n))
+            scores.append(Score(task, metric, 100 * ratio(np.arange(len(gold))), 100 * low, 100 * high, n), resampled=100 * drawn)
         return scores
-
-
-def read(path: Path) -> list[Sentence]:
-    """Sentences of a ``word<tab>tag`` file.
-
-    Raises:
-        DataError: a line without a tab, or no sentence at all.
-    """
-    found: list[Sentence] = []
-    now: Sentence = []
-    for number, line in tables.lines(path):
-        if not line.strip():
-            if now:
-                found.append(now)
-            now = []
-            continue
-        word, tab, tag = line.partition("\t")
-        if not tab or not word or not tag.strip():
-            raise DataError("a line is 'word<tab>tag'", where=f"{path}:{number}", hint="An empty line ends a sentence.")
-        now.append((word, tag.strip()))
-    found += [now] if now else []
-    if not found:
-        raise DataError("there are no tagged sentences", where=str(path))
-    return found
 
 
 def spans(tags: list[str]) -> set[tuple[int, int, str]]:

@@ -7,7 +7,9 @@ import platform
 import sys
 from importlib import metadata, resources
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from langadapt.errors import DataError
 from langadapt.registry.component import Component
@@ -87,6 +89,8 @@ class MarathiGrammar(Component):
 
     task: Literal["nli", "sts"]
     split: Literal["train", "dev", "test"] = "train"
+    limit: Annotated[int, Field(ge=2)] | None = None
+    """Pairs at most, the first ones; None for all."""
 
     def fingerprint(self) -> str:
         """Digest of the grammar's code and lexicon."""
@@ -101,10 +105,10 @@ class MarathiGrammar(Component):
 
         if self.task == "nli":
             lines = ["premise\thypothesis\tlabel"]
-            lines += [f"{pair.premise}\t{pair.hypothesis}\t{pair.label}" for pair in marathi.nli(self.split)]
+            lines += [f"{pair.premise}\t{pair.hypothesis}\t{pair.label}" for pair in marathi.nli(self.split)[: self.limit]]
         else:
             lines = ["sentence1\tsentence2\tscore"]
-            lines += [f"{pair.sentence1}\t{pair.sentence2}\t{5 * pair.score:g}" for pair in marathi.sts(self.split)]
+            lines += [f"{pair.sentence1}\t{pair.sentence2}\t{5 * pair.score:g}" for pair in marathi.sts(self.split)[: self.limit]]
         (folder / f"{self.task}-{self.split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

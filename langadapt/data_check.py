@@ -1,0 +1,187 @@
+"""Data looked at before anything trains: every local file of a plan read by the reader that its stage will use.
+
+A malformed test file is found now and not after the night; rows of a test that also stand in training data, scores of another range,
+texts in another script are said while it is cheap to mend them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+from langadapt.artifacts import labelled, pairs, retrieval, tables, tagged
+from langadapt.artifacts.fetch import fetch
+from langadapt.errors import LangadaptError, PlanError, raise_all
+from langadapt.manifests.resource import Resource
+from langadapt.modeling.scripts import share_in_scripts
+from langadapt.plan import Plan, PlannedStage
+from langadapt.registry.component import Context, SilentLog
+
+Row = tuple[str, ...]
+"""The texts of one row."""
+
+HEAD = 10_000
+"""Lines of running text that are looked at; the stage that reads them all comes first anyway."""
+LEAK = 0.5
+"""Share of a test's rows in the training data from which its scores would measure memory."""
+OWN_SCRIPT = 0.5
+"""Share of letters in the language's scripts below which a file is likely of another language."""
+
+
+@dataclass
+class Notes(SilentLog):
+    """Collects what readers warn of."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@dataclass(frozen=True)
+class Read:
+    """One resource as it was read."""
+
+    resource: Resource
+    rows: list[Row]
+    trains: bool
+
+
+def check_data(plan: Plan, wanted: set[str] | None = None, allow_leaks: bool = False) -> list[str]:
+    """Read the local files of a plan's stages; returns warnings.
+
+    Args:
+        plan: compiled, its resources pinned.
+        wanted: stages to look at; None for all.
+        allow_leaks: only warn of tests that mostly stand in the training data.
+
+    Raises:
+        LangadaptError: everything that a stage would refuse, reported together.
+    """
+    notes, errors, found = Notes(), [], []
+    for stage in plan.stages:
+        if wanted is not None and stage.name not in wanted:
+            continue
+        for resource in _local(stage):
+            try:
+                rows = list(READERS[resource.format](resource, Context(log=notes)))
+            except LangadaptError as error:
+                error.what = f"resource '{resource.name}' of stage '{stage.name}': {error.what}"
+                errors.append(error)
+                continue
+            found.append(Read(resource, rows, stage.stage.do in ("pair", "collect")))
+    raise_all(_once(errors))
+    scripts = [one for read in found if (one := _script_warning(read, plan.scripts))]
+    return list(dict.fromkeys([*notes.warnings, *scripts, *_leaks(found, plan, allow_leaks)]))
+
+
+def _once(errors: Iterable[LangadaptError]) -> list[LangadaptError]:
+    return list({(error.where, error.hint): error for error in errors}.values())
+
+
+def _local(stage: PlannedStage) -> Iterator[Resource]:
+    for resource in stage.resources():
+        if resource.pinned.place == "path" and resource.format in READERS:
+            yield resource
+
+
+def _nli(data: Resource, ctx: Context) -> Iterator[Row]:
+    return ((row["premise"], row["hypothesis"]) for row in pairs.nli_rows(data, ctx))
+
+
+def _sts(data: Resource, ctx: Context) -> Iterator[Row]:
+    return ((row["sentence1"], row["sentence2"]) for row in pairs.sts_rows(data, ctx))
+
+
+def _labelled(data: Resource, ctx: Context) -> Iterator[Row]:
+    return iter(labelled.read(data, ctx).texts)
+
+
+def _tagged(data: Resource, ctx: Context) -> Iterator[Row]:
+    return ((" ".join(word for word, _ in sentence),) for path in fetch(data, ctx) for sentence in tagged.read(path, data))
+
+
+def _retrieval(data: Resource, ctx: Context) -> Iterator[Row]:
+    found = retrieval.load(data, fetch(data, ctx))
+    return ((found.queries[query], found.passages[passage]) for query, good in found.relevant.items() for passage in good)
+
+
+def _text(data: Resource, ctx: Context) -> Iterator[Row]:
+    for path in fetch(data, ctx):
+        if path.is_dir() or tables.suffix(path) not in (".txt", ""):
+            continue  # tables of posts and notes have readers of their own
+        yield from ((text,) for _, text in islice(tables.lines(path), HEAD))
+
+
+READERS: Mapping[str, Callable[[Resource, Context], Iterator[Row]]] = {
+    "nli": _nli,
+    "paraphrase": _nli,
+    "sts": _sts,
+    "classification": _labelled,
+    "tags": _tagged,
+    "retrieval": _retrieval,
+    "text": _text,
+}
+
+
+def _script_warning(read: Read, scripts: tuple[str, ...]) -> str:
+    """A sentence where most letters of a file are of another script than its language's."""
+    if not scripts or re.search(r"-[a-z]{2,3}$", read.resource.name):  # nli-en is meant to be English
+        return ""
+    sample = " ".join(text for row in read.rows[:500] for text in row)
+    share = share_in_scripts(sample, scripts)
+    if share is None or share >= OWN_SCRIPT:
+        return ""
+    return (
+        f"{read.resource.name}: {share:.0%} of the letters are in the language's script ({', '.join(scripts)}): is this a file of "
+        f"another language? ({_places(read.resource)})"
+    )
+
+
+def _places(resource: Resource) -> str:
+    return ", ".join(str(path) for path in resource.pinned.paths)
+
+
+def _key(row: Row) -> frozenset[str]:
+    """A row's texts in any order, letters and digits alone: what differs by case or a full stop is the same row."""
+    return frozenset("".join(letter for letter in text.casefold() if letter.isalnum()) for text in row)
+
+
+def _leaks(found: list[Read], plan: Plan, allow: bool) -> list[str]:
+    """Tests whose rows stand in the training data.
+
+    Raises:
+        PlanError: at least half of a test's rows do, and `allow` is off.
+    """
+    known: dict[frozenset[str], str] = {}
+    for read in found:
+        if read.trains and len(read.rows[0] if read.rows else ()) > 1:
+            known.update(dict.fromkeys(map(_key, read.rows), read.resource.name))
+    held = {resource.name for stage in plan.stages for resource in _held_out(stage)}
+    warnings = []
+    for read in found:
+        if read.trains or not read.rows or read.resource.name in held:
+            continue
+        hits = [known[key] for key in map(_key, read.rows) if key in known]
+        if not hits:
+            continue
+        names = ", ".join(f"'{name}'" for name in dict.fromkeys(hits))
+        told = f"{len(hits):,} of {len(read.rows):,} rows of the test '{read.resource.name}' also stand in the training data {names}"
+        if len(hits) >= LEAK * len(read.rows) and not allow:
+            raise PlanError(
+                f"{told}: its scores would measure memory",
+                where=_places(read.resource),
+                hint="Give a test of other rows, or say --allow-leaks to score on it all the same.",
+            )
+        warnings.append(told)
+    return warnings
+
+
+def _held_out(stage: PlannedStage) -> Iterator[Resource]:
+    """Resources of which training leaves a share to the test."""
+    for value in stage.slots.values():
+        for item in value if isinstance(value, list) else [value]:
+            if float(getattr(item, "held_out", 0.0) or 0.0) > 0 and isinstance(data := getattr(item, "data", None), Resource):
+                yield data
