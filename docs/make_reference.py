@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import sys
+import textwrap
+import types
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from langadapt.manifests.language import DomainManifest, LanguageManifest
 from langadapt.manifests.recipe import STAGES, RecipeManifest
@@ -14,6 +18,9 @@ from langadapt.registry import hookspecs
 from langadapt.registry.kinds import KINDS, LightAdaptation
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
+
+INTERNAL = ("pinned", "asked", "do")
+"""Fields that no manifest writes."""
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- written by docs/make_reference.py; do not edit -->\n"
@@ -37,7 +44,8 @@ def components() -> str:
         for item in registry.list(kind):
             found = registry.get(kind, item.ref.name)
             parts.append(f"### {kind} `{item.ref.name}`\n\n{inspect.getdoc(found)}\n\nPlugin: {item.plugin}.\n")
-            parts += [f"- `{name}`: {_option(info)}" for name, info in found.model_fields.items()]
+            notes = _notes(found)
+            parts += [f"- `{name}`: {_option(name, info, notes)}" for name, info in found.model_fields.items()]
             parts.append("")
     return "\n".join(parts)
 
@@ -56,7 +64,7 @@ def manifests() -> str:
     parts = [NOTE, "# Manifests\n\nStrict YAML: unknown and repeated keys are refused, every error names its line.\n"]
     models: list[Any] = [LanguageManifest, DomainManifest, Resource, Sources, HubSource, PathSource, RecipeManifest]
     for model in models:
-        parts.append(_model(model.__name__, model))
+        parts.append(_model(model.__name__, model, ("name",) if model is Resource else ()))
     parts.append("# Verbs\n")
     for verb, model in STAGES.items():
         parts.append(_model(f"do: {verb}", model))
@@ -66,15 +74,54 @@ def manifests() -> str:
     return "\n".join(parts)
 
 
-def _model(title: str, model: Any) -> str:
-    fields = [f"- `{info.alias or name}`: {_option(info)}" for name, info in model.model_fields.items() if name not in ("pinned", "do")]
+def _model(title: str, model: Any, without: tuple[str, ...] = ()) -> str:
+    notes = _notes(model)
+    shown = [(name, info) for name, info in model.model_fields.items() if name not in (*INTERNAL, *without)]
+    fields = [f"- `{info.alias or name}`: {_option(name, info, notes)}" for name, info in shown]
     return "\n".join([f"## {title}\n\n{inspect.getdoc(model)}\n", *fields, ""])
 
 
-def _option(info: Any) -> str:
-    kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation).replace("typing.", "")
-    kind = kind.replace("langadapt.manifests.", "")
-    return f"`{kind}`, required" if info.is_required() else f"`{kind}`, default `{info.get_default(call_default_factory=True)!r}`"
+def _option(name: str, info: Any, notes: dict[str, str]) -> str:
+    shown = f"`{_type(info.annotation)}`" + (", required" if info.is_required() else f", default `{_default(info)}`")
+    note = notes.get(name, "")
+    return f"{shown}. {note}" if note else shown
+
+
+def _default(info: Any) -> str:
+    return repr(info.get_default(call_default_factory=True))
+
+
+def _type(kind: Any) -> str:
+    """A type in the words of who writes a manifest: a validator or a pattern around it is none of theirs."""
+    if get_origin(kind) is Annotated:
+        return _type(get_args(kind)[0])
+    if kind is type(None):
+        return "null"
+    inner = [_type(one) if not isinstance(one, str) else repr(one) for one in get_args(kind)]
+    origin = get_origin(kind)
+    if origin is Literal:
+        return " | ".join(str(one) for one in get_args(kind))
+    if origin in (Union, types.UnionType):
+        return " | ".join(inner)
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join('…' if one is Ellipsis else text for one, text in zip(get_args(kind), inner, strict=True))}]"
+    return str(getattr(kind, "__name__", kind))
+
+
+def _notes(model: Any) -> dict[str, str]:
+    """Field → the docstring that stands below it in the source, of a class and its bases."""
+    found: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+        except (OSError, TypeError):
+            continue
+        (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef)] or [[]]
+        for node, after in itertools.pairwise(body):
+            is_note = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_note:
+                found[node.target.id] = " ".join(after.value.value.split())  # type: ignore[attr-defined]
+    return found
 
 
 def main() -> int:

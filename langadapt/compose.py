@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from langadapt.errors import LangadaptError, ManifestError, PlanError, did_you_mean, raise_all
 from langadapt.manifests import yaml
-from langadapt.manifests.language import DomainManifest, LanguageManifest
+from langadapt.manifests.language import LANGUAGE, NAME, RESOURCE, SCRIPT, DomainManifest, LanguageManifest
 from langadapt.manifests.recipe import STAGES, RecipeManifest
 from langadapt.manifests.resource import Format, Resource, Sources
 from langadapt.registry.catalog import Catalog
@@ -192,9 +192,26 @@ def parse_manifest(model: type[BaseModel], document: yaml.Document) -> Any:
             elif problem["type"] == "missing":
                 problems.append(ManifestError(f"the key '{path[-1]}' is missing", where=where))
             else:
-                problems.append(ManifestError(f"{problem.get('input')!r}: {problem['msg'].lower()}", where=where))
+                value = repr(problem.get("input"))
+                shown = value if len(value) <= 100 else f"{value[:80]} …"
+                problems.append(ManifestError(f"{shown}: {_plainly(problem)}", where=where))
         raise_all(problems)
         raise
+
+
+def _plainly(problem: Any) -> str:
+    """What pydantic complains of, in words that need no knowledge of it or of patterns."""
+    if problem["type"] == "string_pattern_mismatch":
+        known = {
+            LANGUAGE: "is no language code such as mr, gl or zh-Hant (BCP 47)",
+            SCRIPT: "is no script code such as Deva or Latn (ISO 15924)",
+            NAME: "is no name of small letters, digits and hyphens",
+            RESOURCE: "is no name of letters, digits, '-', '_' and '.'",
+        }
+        return known.get(problem["ctx"]["pattern"], f"does not look like {problem['ctx']['pattern']}")
+    if problem["type"] == "list_type":
+        return "a list is meant: [ONE, ANOTHER]"
+    return str(problem["msg"][:1].lower() + problem["msg"][1:])
 
 
 def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
@@ -288,6 +305,27 @@ def _domain_corpus(language: LanguageFacts, domain: DomainFacts, request: Reques
 def standard(name: str) -> Format | None:
     """The format of a resource name that shipped recipes use, also of one in another language (``nli-en``)."""
     return STANDARD.get(name) or (STANDARD.get(found[1]) if (found := IN_ANOTHER.fullmatch(name)) else None)
+
+
+FORMS: dict[Format, str] = {
+    "nli": "premise, hypothesis, label (entailment, neutral, contradiction)",
+    "paraphrase": "sentence1, sentence2, label (P, NP)",
+    "sts": "sentence1, sentence2, score (0 to 5)",
+    "retrieval": "question and answer, or a BEIR folder",
+    "classification": "text, label",
+    "tags": "a word and its tag a line, an empty line after each sentence",
+    "text": "one document a line",
+}
+"""What a file of a format holds, in a few words."""
+
+
+def _form(name: str) -> str:
+    """How a file for a resource looks, and that pairs can be translated."""
+    found = standard(name)
+    shape = f" It is a table or text: {FORMS[found]}; see README, 'With your data'." if found in FORMS else ""
+    if found in ("nli", "sts") and name in ("nli", "sts"):
+        shape += f" Or translate another language's: --resource {name}-en=PATH --translator NAME (docs/howto/translation.md)."
+    return shape
 
 
 IN_ANOTHER = re.compile(r"(.+)-([a-z]{2,3})")
@@ -435,13 +473,21 @@ def _assign(data: dict[str, Any], path: list[str], value: Any, text: str) -> Non
     data[path[-1]] = value
 
 
-def _substitute(value: Any, facts: LanguageFacts, domain: DomainFacts, stage: RawStage, path: tuple[str | int, ...]) -> Any:
+def _substitute(
+    value: Any,
+    facts: LanguageFacts,
+    domain: DomainFacts,
+    stage: RawStage,
+    path: tuple[str | int, ...],
+    inside: tuple[str, ...] = (),
+) -> Any:
+    """A value with its references replaced; `inside` names those whose values it stands in."""
     if isinstance(value, dict):
-        return {k: _substitute(v, facts, domain, stage, (*path, k)) for k, v in value.items()}
+        return {k: _substitute(v, facts, domain, stage, (*path, k), inside) for k, v in value.items()}
     if isinstance(value, list):
         items: list[Any] = []
         for i, item in enumerate(value):
-            found = _substitute(item, facts, domain, stage, (*path, i))
+            found = _substitute(item, facts, domain, stage, (*path, i), inside)
             if isinstance(item, str) and item.startswith("$") and isinstance(found, list):
                 items.extend(found)  # a list in a list's place: all its items
             else:
@@ -458,11 +504,11 @@ def _substitute(value: Any, facts: LanguageFacts, domain: DomainFacts, stage: Ra
                 where=stage.where(*path),
                 hint=f"Name a language with --lang{f', or give {file}' if file else ''}.",
             )
-        return _value(value, name, facts.values, facts, domain, stage, path)
+        return _value(value, name, facts.values, facts, domain, stage, path, inside)
     if scope == "domain":
         if not domain.name:
             raise PlanError(f"the recipe uses {value}", where=stage.where(*path), hint="Name a domain with --domain.")
-        return _value(value, name, domain.values, facts, domain, stage, path)
+        return _value(value, name, domain.values, facts, domain, stage, path, inside)
     raise PlanError(f"'{value}' is neither $lang.x nor $domain.x", where=stage.where(*path))
 
 
@@ -474,6 +520,7 @@ def _value(
     domain: DomainFacts,
     stage: RawStage,
     path: tuple[str | int, ...],
+    inside: tuple[str, ...],
 ) -> Any:
     if name not in values:
         ours = shown.startswith("$domain") or (name == "corpus" and domain.name)
@@ -481,9 +528,13 @@ def _value(
         if ours and (codes := domain.elsewhere.get(name)):
             owner += f" (which has one for {', '.join(codes)})"
         flag = "--base PATH_OR_HUB_ID" if name == "encoder" else f"--resource {name}=PATH"
-        hint = f"Give one with {flag}." if standard(name) else did_you_mean(name, values)
+        hint = f"Give one with {flag}.{_form(name)}" if standard(name) else did_you_mean(name, values)
         what = f"{owner} states no '{name}'" + (f" for '{facts.code}'" if ours and facts.code else "") + f" ({shown})"
         raise PlanError(what, where=stage.where(*path), hint=hint)
     found = values[name]
+    if not isinstance(found, list | dict):
+        return found
+    if shown in inside:
+        raise PlanError(f"'{shown}' refers to itself", where=stage.where(*path), hint="Write the value out.")
     # Defaults of a manifest may refer to its own resources (evaluators: {data: $lang.sts-test}).
-    return _substitute(found, facts, domain, stage, path) if isinstance(found, list | dict) else found
+    return _substitute(found, facts, domain, stage, path, (*inside, shown))

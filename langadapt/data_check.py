@@ -13,7 +13,7 @@ from itertools import islice
 
 from langadapt.artifacts import labelled, pairs, retrieval, tables, tagged
 from langadapt.artifacts.fetch import fetch
-from langadapt.errors import LangadaptError, PlanError, raise_all
+from langadapt.errors import LangadaptError, raise_all
 from langadapt.manifests.resource import Resource
 from langadapt.modeling.scripts import share_in_scripts
 from langadapt.plan import Plan, PlannedStage
@@ -49,13 +49,12 @@ class Read:
     trains: bool
 
 
-def check_data(plan: Plan, wanted: set[str] | None = None, allow_leaks: bool = False) -> list[str]:
+def check_data(plan: Plan, wanted: set[str] | None = None) -> list[str]:
     """Read the local files of a plan's stages; returns warnings.
 
     Args:
         plan: compiled, its resources pinned.
         wanted: stages to look at; None for all.
-        allow_leaks: only warn of tests that mostly stand in the training data.
 
     Raises:
         LangadaptError: everything that a stage would refuse, reported together.
@@ -74,7 +73,7 @@ def check_data(plan: Plan, wanted: set[str] | None = None, allow_leaks: bool = F
             found.append(Read(resource, rows, stage.stage.do in ("pair", "collect")))
     raise_all(_once(errors))
     scripts = [one for read in found if (one := _script_warning(read, plan.scripts))]
-    return list(dict.fromkeys([*notes.warnings, *scripts, *_leaks(found, plan, allow_leaks)]))
+    return list(dict.fromkeys([*notes.warnings, *scripts, *_leaks(found, plan)]))
 
 
 def _once(errors: Iterable[LangadaptError]) -> list[LangadaptError]:
@@ -149,12 +148,8 @@ def _key(row: Row) -> frozenset[str]:
     return frozenset("".join(letter for letter in text.casefold() if letter.isalnum()) for text in row)
 
 
-def _leaks(found: list[Read], plan: Plan, allow: bool) -> list[str]:
-    """Tests whose rows stand in the training data.
-
-    Raises:
-        PlanError: at least half of a test's rows do, and `allow` is off.
-    """
+def _leaks(found: list[Read], plan: Plan) -> list[str]:
+    """A sentence for each test of which rows stand in the training data."""
     known: dict[frozenset[str], str] = {}
     for read in found:
         if read.trains and len(read.rows[0] if read.rows else ()) > 1:
@@ -165,17 +160,11 @@ def _leaks(found: list[Read], plan: Plan, allow: bool) -> list[str]:
         if read.trains or not read.rows or read.resource.name in held:
             continue
         hits = [known[key] for key in map(_key, read.rows) if key in known]
-        if not hits:
-            continue
-        names = ", ".join(f"'{name}'" for name in dict.fromkeys(hits))
-        told = f"{len(hits):,} of {len(read.rows):,} rows of the test '{read.resource.name}' also stand in the training data {names}"
-        if len(hits) >= LEAK * len(read.rows) and not allow:
-            raise PlanError(
-                f"{told}: its scores would measure memory",
-                where=_places(read.resource),
-                hint="Give a test of other rows, or say --allow-leaks to score on it all the same.",
-            )
-        warnings.append(told)
+        if hits:
+            names = ", ".join(f"'{name}'" for name in dict.fromkeys(hits))
+            many = "; its scores measure memory" if len(hits) >= LEAK * len(read.rows) else ""
+            told = f"{len(hits):,} of {len(read.rows):,} rows of the test '{read.resource.name}' also stand in the training data {names}"
+            warnings.append(f"{told}{many}: {_places(read.resource)}")
     return warnings
 
 

@@ -10,6 +10,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 1_500
+"""Characters of a sentence that is shown; a value of megabytes helps nobody."""
+
+
+def shortened(text: str) -> str:
+    """A text without its middle where it is too long to be read."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} … {text[-LONGEST // 4 :]}"
+
 
 class LangadaptError(Exception):
     """Base of all errors meant for people.
@@ -23,10 +31,10 @@ class LangadaptError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(what)
-        self.what = what
+        super().__init__(shortened(what))
+        self.what = shortened(what)
         self.where = where
-        self.hint = hint
+        self.hint = shortened(hint) if hint is not None else None
 
     def __str__(self) -> str:
         parts = [f"{self.where}: {self.what}" if self.where else self.what]

@@ -44,8 +44,6 @@ class Request:
     licence_policy: str = "any"
     """``permissive`` refuses resources and engines whose licence forbids redistribution, or states none."""
     seed: int = 42
-    allow_leaks: bool = False
-    """Score on a test even where most of its rows stand in the training data."""
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,6 @@ def build(
     registry, catalog = setup(plugins)
     compiled = compile_plan(request, registry, catalog)
     runner = Runner(compiled, registry, Store(store or default_root()), out or Path("runs") / compiled.title, quiet, device)
-    runner.allow_leaks = request.allow_leaks
     return runner.run()
 
 
@@ -139,7 +138,6 @@ class Runner:
         self.log = ConsoleLog(quiet or self.rank > 0, self._metrics)
         self.device = device
         self.outcome = Outcome(compiled, run_dir)
-        self.allow_leaks = False
         self._current: PlannedStage | None = None
 
     @property
@@ -173,11 +171,25 @@ class Runner:
                 raise
             self.log.warning(f"the store {self.store.root} cannot be written; it has all that this build needs")
 
+    @property
+    def together(self) -> bool:
+        """Whether a launcher started several processes for this build."""
+        return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+    def _meet(self) -> None:
+        from langadapt.training.distributed import meet
+
+        processes, backend = meet(self._device())
+        self.log.info(f"{len(processes)} processes over {backend}")
+        self._event("processes", count=len(processes), backend=backend, pids=processes)
+
     def _run(self) -> None:
         self._write_lock()
+        if self.together:
+            self._meet()
         needed = self._sound_needed()
         if self.rank == 0 and needed:
-            self.outcome.warnings = check_data(self.plan, needed, self.allow_leaks)
+            self.outcome.warnings = check_data(self.plan, needed)
             for warning in self.outcome.warnings:
                 self.log.warning(warning)
         for stage in self.plan.stages:
@@ -199,7 +211,7 @@ class Runner:
         if self.rank == 0:
             while damaged := self._first_damaged():
                 self._mend(damaged)
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if self.together:
             from langadapt.training.distributed import wait_for_everyone
 
             wait_for_everyone()
@@ -247,7 +259,7 @@ class Runner:
                 )
         if not self.log.quiet:
             self.log.console.print(f"[bold]{stage.name}[/bold] ({stage.stage.do})")
-        if stage.stage.do == "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if stage.stage.do == "train" and self.together:
             self._train_together(stage)
         else:
             self._share(stage)
@@ -441,7 +453,7 @@ class Runner:
             return
         line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, ensure_ascii=False)
         try:
-            with (self.run_dir / "events.jsonl").open("a", encoding="utf-8") as handle:
+            with (self.run_dir / "events.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as handle:
                 handle.write(line + "\n")
         except OSError as error:
             self.log.warning(f"events.jsonl: {error.strerror}")

@@ -105,6 +105,12 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_digests(run: Run, small:
     assert not list((store / "partial").iterdir())
 
 
+def processes_of(run_folder: Path) -> list[int]:
+    """Process ids that met in a run, as its event file states them."""
+    events = [json.loads(line) for line in (run_folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [pid for event in events if event["event"] == "processes" for pid in event["pids"]]
+
+
 def test_two_processes_give_the_same_encoder(run: Run, small: list[str], tmp_path: Path) -> None:
     import numpy as np
     from safetensors.numpy import load_file
@@ -113,15 +119,79 @@ def test_two_processes_give_the_same_encoder(run: Run, small: list[str], tmp_pat
     steps = [f"--set=stages.{name}.{option}" for name in ("mlm", "first", "second") for option in ("dropout=0", "precision=fp32")]
     # Masks are drawn per process, so the masked-LM stage stays untrained here.
     small = [*small, *steps, "--set=stages.first.encoder=moved", "--set=stages.release.encoder=second"]
-    one = result(run("build", *small))
+    one = result(run("build", *small, "--out", "one"))
+    assert processes_of(tmp_path / "one") == []
     environment = {"LANGADAPT_STORE": str(tmp_path / "store2"), "OMP_NUM_THREADS": "1"}
-    two = run("build", *small, "--processes", "2", "--device", "cpu", env=environment)
+    two = run("build", *small, "--processes", "2", "--device", "cpu", "--out", "two", env=environment)
     assert two.returncode == 0, two.stderr
+    assert len(set(processes_of(tmp_path / "two"))) == 2
+    assert "2 processes over gloo" in two.stderr
     keys = one["keys"]
     a = load_file(tmp_path / "store" / "objects" / keys["second"] / "model.safetensors")
     b = load_file(tmp_path / "store2" / "objects" / keys["second"] / "model.safetensors")
     worst = max(float(np.abs(a[name] - b[name]).max()) for name in a)
     assert worst < 2e-5
+
+
+CLASSES = "text\tlabel\n" + "".join(
+    f"{text} {i}\t{label}\n" for i in range(60) for text, label in (("चांगला दिवस", "good"), ("वाईट रात्र", "bad"))
+)
+
+SCORED = (
+    "recipe: scored\nsummary: Train, then fine-tune a classifier inside an evaluator.\nstages:\n"
+    "  base:   {do: load, source: $lang.encoder, max_length: 32}\n"
+    "  sts:    {do: pair, source: {use: sts, data: $lang.sts}}\n"
+    "  tuned:  {do: train, encoder: base, data: sts, objective: cosine-sts, steps: STEPS, batch_size: 4, dropout: 0}\n"
+    "  scores: {do: evaluate, encoders: tuned, evaluators: [EVALUATOR]}\n"
+    "  release: {do: export, encoder: tuned, scores: scores, exporters: sentence-transformers}\n"
+)
+
+EVALUATOR = "{use: classification, data: $lang.classification, methods: [fine-tune], seeds: 1}"
+
+
+def scored(tmp_path: Path, tiny: Path, pairs: dict[str, Path], steps: int) -> list[str]:
+    (tmp_path / "scored.yaml").write_text(SCORED.replace("STEPS", str(steps)).replace("EVALUATOR", EVALUATOR), encoding="utf-8")
+    (tmp_path / "classes.tsv").write_text(CLASSES, encoding="utf-8")
+    given = ["--lang=mr", f"--recipe={tmp_path / 'scored.yaml'}", f"--base={tiny}", f"--resource=sts={pairs['sts']}"]
+    return [*given, f"--resource=classification={tmp_path / 'classes.tsv'}", "--out=run", "--device=cpu"]
+
+
+def test_an_evaluator_that_trains_does_not_wait_for_other_processes(run: Run, tiny: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
+    done = run("build", *scored(tmp_path, tiny, pairs, 2), "--processes=2", env={"OMP_NUM_THREADS": "1"}, timeout=150)
+    assert done.returncode == 0, done.stderr
+    assert len(set(processes_of(tmp_path / "run"))) == 2
+    found = json.loads((tmp_path / "run" / "release" / "scores.json").read_text(encoding="utf-8"))
+    assert {score["metric"] for score in found["tuned"]} == {"macro-f1", "accuracy"}
+
+
+KILLER = """
+import os, signal
+from langadapt import hookimpl
+
+@hookimpl
+def langadapt_log(stage, step, metrics):
+    if os.environ.get("RANK") == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_worker_that_dies_ends_the_run_with_a_clear_error(run: Run, tiny: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "killer.py").write_text(KILLER, encoding="utf-8")
+    arguments = scored(tmp_path, tiny, pairs, 20)
+    build = ("--plugin", "killer", "build", *arguments, "--processes=2")
+    done = run(*build, env={"OMP_NUM_THREADS": "1"}, timeout=150)
+    assert done.returncode == 137
+    assert "process 2 of 2 was ended by signal 9 (SIGKILL)" in done.stderr
+    assert "Traceback" not in done.stderr
+    again = run("build", *arguments, "--processes=2", env={"OMP_NUM_THREADS": "1"}, timeout=150)
+    assert again.returncode == 0, again.stderr
+
+
+def test_what_all_processes_refuse_is_said_once(run: Run, tiny: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
+    arguments = [*scored(tmp_path, tiny, pairs, 2), "--set=stages.tuned.objective=no-such"]
+    done = run("build", *arguments, "--processes=2", env={"OMP_NUM_THREADS": "1"}, timeout=100)
+    assert done.returncode == 2
+    assert done.stderr.count("there is no objective 'no-such'") == 1
 
 
 def test_a_chain_builds_on_the_release_of_the_first(run: Run, tiny: Path, pairs: dict[str, Path], data: Path, tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from langadapt.artifacts.files import read_json, write_json
-from langadapt.errors import ModelError, StoreError
+from langadapt.errors import ModelError
 from langadapt.modeling.loading import check_safetensors
+from langadapt.modeling.settings_files import read_settings_file
 
 RECORD, CENTROID, SETUP = "adapter.json", "centroid.safetensors", "adapter_setup.json"
 
@@ -26,6 +28,8 @@ RECORD, CENTROID, SETUP = "adapter.json", "centroid.safetensors", "adapter_setup
 @dataclass(frozen=True)
 class Base:
     """The encoder an adapter was trained on."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     digest: str
     """:func:`langadapt.modeling.digest.weights_digest` of its body."""
@@ -39,7 +43,9 @@ class Base:
 
 @dataclass(frozen=True)
 class AdapterRecord:
-    """What ``adapter.json`` states."""
+    """What ``adapter.json`` states; the annotations are its schema."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     adaptation: dict[str, Any]
     """The slot of the adaptation that trained it."""
@@ -75,13 +81,21 @@ def load(folder: Path) -> AdapterRecord:
         ModelError: it is missing, malformed, or of a later version.
     """
     path = folder / RECORD
+    stated = read_settings_file(path)
+    if stated.get("schema") != 1:
+        raise ModelError(f"adapter.json has schema {stated.get('schema')!r}"[:100] + ", this version reads 1", where=str(path))
     try:
-        stated = dict(read_json(path))
-        if stated.get("schema") != 1:
-            raise ModelError(f"adapter.json has schema {stated.get('schema')}, this version reads 1", where=str(path))
-        return AdapterRecord(**{**stated, "base": Base(**stated["base"]), "roles": tuple(stated["roles"])})
-    except (StoreError, TypeError, KeyError, ValueError) as error:
-        raise ModelError(f"cannot be read: {error}", where=str(path), hint="Copy the adapter again.") from error
+        found = TypeAdapter(AdapterRecord).validate_json(json.dumps(stated))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name, value = ".".join(map(str, problem["loc"])), repr(problem.get("input"))[:80]
+        raise ModelError(f"its '{name}' is {value}: {problem['msg'].lower()}", where=str(path), hint="Copy the adapter again.") from error
+    for role in (*found.roles, *([found.base.artifact] if found.base.artifact else ())):
+        if "/" in role or role.startswith("."):
+            raise ModelError(f"names a folder '{role[:80]}', which lies outside its own", where=str(path), hint="Copy the adapter again.")
+    if not isinstance(found.adaptation.get("use"), str):
+        raise ModelError("its 'adaptation' names no component ('use')", where=str(path), hint="Copy the adapter again.")
+    return found
 
 
 def record_of(folder: Path) -> AdapterRecord | None:

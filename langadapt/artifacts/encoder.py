@@ -39,6 +39,8 @@ class LoadedEncoder:
     transforms: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
     origins: vocabulary.Origins | None = None
     """Where the rows of its vocabulary came from, if it was ever moved."""
+    checkpoint: Path | None = None
+    """The folder its weights were read from."""
 
     def module(self, pooler: Any, budget: int = 4096) -> EncoderModule:
         """The encoder as one module; `pooler` is the component that the settings name."""
@@ -91,6 +93,12 @@ def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] 
             where=str(folder),
             hint="Load its base, then add the adapter to it (Encoder.add_adapter, --adapter); or release it merged into its base.",
         )
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise ModelError(
+            "is an adapter that peft or adapters saved, not a whole encoder",
+            where=str(folder),
+            hint="Load its base, then add the adapter to it: Encoder.add_adapter(NAME, FOLDER), or --adapter NAME=FOLDER.",
+        )
     settings, transforms = read_settings(folder)
     place, lowercase = folder, False
     if not (folder / SETTINGS).is_file() and sentence_folder.is_sentence_folder(folder):
@@ -104,7 +112,7 @@ def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] 
     if not options:  # quantised weights are another precision of ones that were looked at
         _check_padding(model, pad_id(tokenizer), folder)
     settings = settings.with_(max_length=longest_text(settings.max_length, tokenizer, model))
-    return LoadedEncoder(model, tokenizer, settings, transforms, vocabulary.load(folder))
+    return LoadedEncoder(model, tokenizer, settings, transforms, vocabulary.load(folder), place)
 
 
 def _check_rows(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, folder: Path) -> None:

@@ -187,6 +187,9 @@ def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     base = next((r["origin"] for r in facts["resources"] if r["name"] == "encoder" and "/" in r["origin"] and " " not in r["origin"]), None)
     if base:
         lines += ["base_model:", f"- {json.dumps(base)}"]
+    datasets = dict.fromkeys(r["hub"] for r in facts["resources"] if r["place"] == "hub" and r["name"] != "encoder" and r["hub"])
+    if datasets:
+        lines += ["datasets:", *(f"- {json.dumps(name)}" for name in datasets)]
     # Scores on a generated test say nothing of real text: they stand in the table, named as what they are, and not here.
     final = [score for score in scores.get(facts["encoder_stage"], []) if score.get("made") != "generated"]
     if final:
@@ -200,10 +203,14 @@ def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:
             f"      name: {json.dumps(score['task'], ensure_ascii=False)}",
             f"      type: {json.dumps(score['task'], ensure_ascii=False)}",
             "    metrics:",
-            f"    - type: {json.dumps(score['metric'])}",
+            f"    - type: {json.dumps(METRICS.get(score['metric'], score['metric']))}",
             f"      value: {score['value']:.4f}",
         ]
     return "\n".join([*lines, "---", ""])
+
+
+METRICS = {"spearman": "spearman_cosine", "pearson": "pearson_cosine"}
+"""Our metrics' names on the Hub."""
 
 
 def _starter_note(facts: dict[str, Any]) -> str:
@@ -257,9 +264,10 @@ def _usage(facts: dict[str, Any]) -> str:
         )
     return (
         "## How to use\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
-        f'model = SentenceTransformer("PATH_OR_HUB_ID"{trust})\nvectors = model.encode(["…", "…"])\n```\n\n'
+        f'model = SentenceTransformer("PATH_OR_HUB_ID"{trust})\nvectors = model.encode(texts)  # texts: a list of sentences\n'
+        "print(model.similarity(vectors, vectors))\n```\n\n"
         "or, with adapters and batching by tokens:\n\n```python\nfrom langadapt import Encoder\n\n"
-        'encoder = Encoder.load("PATH_OR_HUB_ID")\nvectors = encoder.encode(["…", "…"])  # float32 (n, d)\n```\n' + note + prompt
+        'encoder = Encoder.load("PATH_OR_HUB_ID")\nvectors = encoder.encode(texts)  # float32 (n, d)\n```\n' + note + prompt
     )
 
 
@@ -287,7 +295,8 @@ def _making(facts: dict[str, Any]) -> str:
         lines.append("Methods: " + ", ".join(facts["papers"]) + ".\n")
     for stage in facts["stages"]:
         options = {k: v for k, v in stage["options"].items() if k in SHOWN and v is not None}
-        shown = ", ".join(f"{k} {v}" for k, v in options.items())
+        rows = facts.get("rows", {}).get(stage["key"])
+        shown = ", ".join([*([f"{rows:,} rows"] if rows else []), *(f"{k} {v}" for k, v in options.items())])
         uses = ", ".join(_uses(value) for value in stage["slots"].values() if value)
         lines.append(f"- **{stage['name']}** ({stage['do']}): {uses or '–'}{'; ' + shown if shown else ''}")
     if vocabulary := facts.get("vocabulary"):
@@ -296,7 +305,7 @@ def _making(facts: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-SHOWN = ("epochs", "steps", "batch_size", "learning_rate", "weight_decay", "precision", "max_length")
+SHOWN = ("epochs", "steps", "batch_size", "learning_rate", "weight_decay", "precision", "max_length", "interpolate")
 """Stage options worth a reader's time; provenance.json has them all."""
 
 

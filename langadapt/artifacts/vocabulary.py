@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from langadapt.artifacts.files import read_json, write_json
+from langadapt.artifacts.files import read_json, write_text
 from langadapt.modeling.vocab import Mixture
 
 FILE = "token_origins.json"
@@ -61,8 +61,19 @@ class Origins:
 
 
 def save(origins: Origins, folder: Path) -> None:
-    """Write the file."""
-    write_json(folder / FILE, {"counts": origins.counts(), **dataclasses.asdict(origins)})
+    """Write the file, compact: it has a row for every token."""
+    kinds = list(dict.fromkeys(origins.words))
+    plain = {kind: i for i, kind in enumerate(kinds)}
+    told = {
+        "counts": origins.counts(),
+        "method": origins.method,
+        "kinds": kinds,
+        "words": [plain[word] for word in origins.words],
+        "sources": {str(i): row for i, row in enumerate(origins.sources) if row},
+        "rest": origins.rest,
+    }
+    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    write_text(folder / FILE, (text + "\n").encode())
 
 
 def load(folder: Path) -> Origins | None:
@@ -70,6 +81,11 @@ def load(folder: Path) -> Origins | None:
     if not (folder / FILE).is_file():
         return None
     found = read_json(folder / FILE)
-    sources = [[(piece, weight) for piece, weight in row] for row in found["sources"]]
+    if "kinds" not in found:  # written before 0.2
+        words, rows = found["words"], dict(enumerate(found["sources"]))
+    else:
+        words = [found["kinds"][i] for i in found["words"]]
+        rows = {int(i): row for i, row in found["sources"].items()}
+    sources = [[(piece, weight) for piece, weight in rows.get(i, ())] for i in range(len(words))]
     rest = {int(i): (count, weight) for i, (count, weight) in found.get("rest", {}).items()}
-    return Origins(found["words"], sources, found["method"], rest)
+    return Origins(words, sources, found["method"], rest)

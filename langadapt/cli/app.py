@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 
 import click
@@ -79,19 +80,31 @@ def app(ctx: click.Context, debug: bool, plugins: tuple[str, ...]) -> None:
     ctx.obj = {"debug": debug, "plugins": plugins}
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: stop as for Ctrl-C, so that scratch is put away and a word is said."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
 def main() -> None:
     """Entry point: errors meant for people become one paragraph and their exit code."""
     arguments = sys.argv[1:]
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app(args=arguments, prog_name="langadapt", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        click.echo(f"error: {error.format_message()}", err=True)
+        if context is not None:
+            click.echo(f"  '{context.command_path} --help' lists its arguments and options.", err=True)
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stop:
         click.echo("Stopped. Run the same command again to go on.", err=True)
-        sys.exit(130)
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
     except BrokenPipeError:
         # The reader (head, less) has gone: point stdout elsewhere so that the interpreter's flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,23 +114,28 @@ def main() -> None:
 
 
 def _report(error: Exception, debug: bool) -> int:
-    from langadapt.errors import LangadaptError, Problems
+    from langadapt.errors import LangadaptError, Problems, shortened
 
     if debug:
         import traceback
 
         traceback.print_exc()
     if isinstance(error, OSError) and not isinstance(error, LangadaptError) and error.errno is not None:
-        click.echo(f"error: {error.filename or ''}: {error.strerror}".replace(": :", ":"), err=True)
+        click.echo(_printable(f"error: {error.filename or ''}: {error.strerror}".replace(": :", ":")), err=True)
         return 2
     if not isinstance(error, LangadaptError):
         if not debug:
-            click.echo(f"error: this should not happen: {type(error).__name__}: {error}", err=True)
+            click.echo(_printable(shortened(f"error: this should not happen: {type(error).__name__}: {error}")), err=True)
             click.echo("  Run again with --debug (before the command's name) and report the traceback.", err=True)
         return 3
     for one in error.errors if isinstance(error, Problems) else [error]:
         place = f"{one.where}: " if one.where else ""
-        click.echo(f"error: {place}{one.what}", err=True)
+        click.echo(_printable(f"error: {place}{one.what}"), err=True)
         if one.hint:
-            click.echo(f"  {one.hint}", err=True)
+            click.echo(_printable(f"  {one.hint}"), err=True)
     return error.exit_code
+
+
+def _printable(text: str) -> str:
+    """A text that can be written: a file name that is no UTF-8 holds half surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()

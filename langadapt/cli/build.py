@@ -16,7 +16,7 @@ from langadapt.cli.options import make_request, request_options
 
 @click.command("build")
 @request_options
-@click.option("--processes", type=click.IntRange(1), default=1, help="Train on this many processes (re-runs under accelerate).")
+@click.option("--processes", type=click.IntRange(1), default=1, help="Train on this many processes of this machine.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @click.option("--quiet", is_flag=True, help="Say nothing but warnings and the result.")
 @click.pass_context
@@ -31,7 +31,7 @@ def command(ctx: click.Context, /, processes: int, device: str, quiet: bool, as_
         --resource corpus=news.txt.gz
     """
     if processes > 1 and "WORLD_SIZE" not in os.environ:
-        _relaunch(processes, device)
+        sys.exit(_relaunched(processes, device))
     # One warning per dataset, tokenizer fork or deprecated argument of a library helps nobody here.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     from langadapt.runner import build
@@ -43,16 +43,14 @@ def command(ctx: click.Context, /, processes: int, device: str, quiet: bool, as_
         _say(outcome, as_json)
 
 
-def _relaunch(processes: int, device: str) -> None:
-    """Replace this process by accelerate's launcher, which starts `processes` copies of the same command."""
+def _relaunched(processes: int, device: str) -> int:
+    """Run the same command on several processes; returns its exit code."""
+    from langadapt.cli.processes import launch
+
     arguments = sys.argv[1:]
     at = next(i for i, item in enumerate(arguments) if item.startswith("--processes"))
-    kept = arguments[:at] + arguments[at + (1 if "=" in arguments[at] else 2) :]
-    cpu = ["--cpu"] if device == "cpu" else []
-    launcher = ["-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1", *cpu]
-    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "langadapt"]
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *launcher, *kept])
+    return launch(processes, arguments[:at] + arguments[at + (1 if "=" in arguments[at] else 2) :], device)
 
 
 def _say(outcome: Any, as_json: bool) -> None:
@@ -70,6 +68,7 @@ def _say(outcome: Any, as_json: bool) -> None:
             "run": str(outcome.run_dir),
             "keys": keys,
             "seconds": round(outcome.seconds, 1),
+            "warnings": outcome.warnings,
         }
         click.echo(dumps(result))
         return
@@ -90,7 +89,7 @@ def _say(outcome: Any, as_json: bool) -> None:
             "This is a starter release, for trying things out: its base is a 4-bit round trip or its pairs come from a small grammar.\n"
             f"The full build: {full_build(facts)}"
         )
-    for line in _warnings(found, facts):
+    for line in [*(f"The data: {warning}." for warning in outcome.warnings), *_warnings(found, facts)]:
         click.secho(line, fg="yellow")
     if release:
         click.echo("\n".join(_next_steps(release, facts)))

@@ -57,6 +57,12 @@ def command(
     from langadapt.runner import setup
     from langadapt.store import disk_error
 
+    if output is not None and output.suffix != ".npy":
+        raise DataError(
+            f"vectors are written in NumPy's format, and '{output.suffix or output.name}' says another",
+            where=str(output),
+            hint="End the name in .npy; without -o, JSON lines go to standard output.",
+        )
     if output is not None and not output.absolute().parent.is_dir():
         raise DataError("there is no such folder to write to", where=str(output.absolute().parent), hint="Make it first.")
     lines = [text for _, text in tables.lines(texts)] if texts else _stdin(sys.stdin.buffer)

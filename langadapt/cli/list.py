@@ -36,7 +36,10 @@ def command(ctx: click.Context, what: str | None, as_json: bool) -> None:
     found: dict[str, list[dict[str, str]]] = {}
     for plural, sort in sorts.items():
         if what in (None, plural):
-            found[plural] = [{"name": name, "file": str(path)} for name, path in sorted(catalog.files[sort].items())]
+            found[plural] = [
+                {"name": name, "summary": catalog.summary(sort, name), "file": str(path)}
+                for name, path in sorted(catalog.files[sort].items())
+            ]
     for kind in KINDS:
         if what in (None, kind, f"{kind}s"):
             found[kind] = [{"name": i.ref.name, "summary": i.ref.summary, "plugin": i.plugin} for i in registry.list(kind)]
@@ -49,5 +52,5 @@ def command(ctx: click.Context, what: str | None, as_json: bool) -> None:
         click.secho(heading, bold=True)
         width = max(len(row["name"]) for row in rows)
         for row in rows:
-            note = f"{row['summary']}  [{row['plugin']}]" if "summary" in row else row["file"]
+            note = f"{row['summary']}  [{row['plugin']}]" if "plugin" in row else row["summary"]
             click.echo(f"  {row['name'].ljust(width)}  {note}")

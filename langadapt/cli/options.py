@@ -100,7 +100,6 @@ def request_options(function: F) -> F:
                 metavar="KEY=VALUE",
                 help="Change a manifest value: stages.NAME.OPTION=…, lang.KEY=…, domain.KEY=…",
             ),
-            click.option("--allow-leaks", is_flag=True, help="Score on a test even where most of its rows stand in the training data."),
             click.option("--seed", type=int, default=42, show_default=True, help="The one seed of the plan."),
             click.option(
                 "--store", type=click.Path(path_type=Path), help="Artifact store. [default: $LANGADAPT_STORE or ~/.cache/langadapt/store]"
@@ -128,5 +127,4 @@ def make_request(values: dict[str, Any]) -> Request:
         translator=slot(values["translator"]),
         licence_policy=values["licence_policy"],
         seed=values["seed"],
-        allow_leaks=values["allow_leaks"],
     )

@@ -28,7 +28,7 @@ def command(ctx: click.Context, /, as_json: bool, check_data: bool, **values: An
     if check_data:
         from langadapt import data_check
 
-        for warning in data_check.check_data(compiled, allow_leaks=request.allow_leaks):
+        for warning in data_check.check_data(compiled):
             click.secho(f"warning: {warning}", fg="yellow", err=True)
     run_dir = values["out"] or Path("runs") / compiled.title
     found = states(compiled, Store(values["store"] or default_root()), run_dir)

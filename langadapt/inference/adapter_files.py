@@ -6,14 +6,16 @@ cannot be served exactly is refused with its reason; nothing is approximated and
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langadapt.artifacts.files import stamps
 from langadapt.errors import ModelError
 from langadapt.modeling.loading import check_safetensors
+from langadapt.modeling.settings_files import read_settings_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,11 +103,14 @@ def read_adapter(folder: Path) -> AdapterWeights:
             raise ModelError(
                 f"the adapter is pickled ({pickled[0]}), and loading a pickle can run any code",
                 where=str(folder),
-                hint="Save it as safetensors where you trust its origin.",
+                hint="Save it as safetensors where you trust its origin (adapters: save_adapter(…, use_safetensors=True)).",
             )
         raise ModelError(f"there is neither {PEFT} nor {ADAPTERS}", where=str(folder), hint="Is this an adapter folder?")
     check_safetensors(file)
     tensors = {name: tensor.float() for name, tensor in load_file(str(file)).items()}
+    broken = next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)
+    if broken is not None:
+        raise ModelError(f"'{broken}' holds values that are no numbers", where=str(file), hint="Take another copy of the adapter.")
     try:
         found = _from_peft(config, tensors, folder) if file.name == PEFT else _from_adapters(config, tensors, folder)
     except KeyError as error:
@@ -149,13 +154,28 @@ def _config(folder: Path, name: str = CONFIG) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise ModelError(f"there is no {name}", where=str(folder), hint="Is this an adapter folder?")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"is truncated or no JSON: {error}", where=str(path), hint="Save or copy the adapter again.") from error
-    if not isinstance(found, dict):
-        raise ModelError("is no JSON object", where=str(path), hint="Save or copy the adapter again.")
-    return found
+    return read_settings_file(path)
+
+
+def steady_reader(folder: Path) -> Callable[[], AdapterWeights]:
+    """A reading of an adapter that may be repeated, after its weights left memory, as long as its files are the same.
+
+    Raises (when called again):
+        ModelError: a file was changed since the first reading: vectors would change without a word.
+    """
+    seen: list[Any] = []
+
+    def read() -> AdapterWeights:
+        before = stamps(folder) if folder.is_dir() else ()
+        if seen and seen[0] != before:
+            raise ModelError(
+                "the adapter's files changed since it was added", where=str(folder), hint="Add it anew: add_adapter(…, replace=True)."
+            )
+        found = read_adapter(folder)
+        seen[:] = [before]
+        return found
+
+    return read
 
 
 def _refuse(what: str, folder: Path) -> ModelError:

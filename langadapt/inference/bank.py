@@ -124,7 +124,12 @@ class AdapterBank:
             return {name: one.centroid for name, one in self._names.items() if one.centroid is not None}
 
     def add(
-        self, name: str, *reads: Callable[[], AdapterWeights], reading: Reading | None = None, centroid: np.ndarray | None = None
+        self,
+        name: str,
+        *reads: Callable[[], AdapterWeights],
+        reading: Reading | None = None,
+        centroid: np.ndarray | None = None,
+        replace: bool = False,
     ) -> None:
         """Make an adapter resident under a name.
 
@@ -133,15 +138,17 @@ class AdapterBank:
             reads: bring its weights, now and after they left memory; several are applied one after another.
             reading: how its texts are read, where that is not as the base does.
             centroid: (d,) what a router knows it by.
+            replace: take the place of the adapter of that name, if there is one, in one step: calls that use it just now end on it.
 
         Raises:
-            ModelError: the name is taken, or the weights do not fit this base.
+            ModelError: the name is taken, or a stack names the adapter to replace, or the weights do not fit this base.
         """
+        check = self._replaceable if replace else self._new_name
         with self._lock:
-            self._new_name(name)
+            check(name)
         weights = [self._fitted(read()) for read in reads]
         with self._lock:
-            self._new_name(name)
+            check(name)
             # Pinned while it is placed: making room for its last part must not drop the first.
             parts = tuple(_Part(partial(self._read, read), pins=1) for read in reads)
             try:
@@ -154,7 +161,17 @@ class AdapterBank:
                 raise
             for part in parts:
                 part.pins = 0
+            before = self._names.get(name)
             self._names[name] = _Named(parts, reading, centroid)
+            for part in before.parts if before is not None and not before.members else ():
+                part.removed = True
+                self._release(part)
+
+    def _replaceable(self, name: str) -> None:
+        """Refuse a name that a stack uses: its members stay what they were when it was made."""
+        users = [stack for stack, one in self._names.items() if name in one.members]
+        if users:
+            raise ModelError(f"the adapter '{name}' is part of the stack '{users[0]}'", hint="Remove the stack first.")
 
     def _read(self, read: Callable[[], AdapterWeights]) -> Tensors:
         return self._fitted(read())
@@ -190,9 +207,7 @@ class AdapterBank:
         """
         with self._lock:
             self._known([name])
-            users = [stack for stack, one in self._names.items() if name in one.members]
-            if users:
-                raise ModelError(f"the adapter '{name}' is part of the stack '{users[0]}'", hint="Remove the stack first.")
+            self._replaceable(name)
             one = self._names.pop(name)
             for part in () if one.members else one.parts:
                 part.removed = True

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder, pad_id
 from langadapt.artifacts.fetch import CHECKPOINT_FILES, hub_error
 from langadapt.errors import DataError, ModelError
-from langadapt.inference.adapter_files import parts_of, read_adapter
+from langadapt.inference.adapter_files import parts_of, steady_reader
 from langadapt.inference.bank import AdapterBank, Lease
 from langadapt.inference.reading import Reading, adapter_settings
 from langadapt.inference.router import choose
@@ -148,6 +147,26 @@ class Encoder:
         found.default_adapter = record.roles[0] if record.roles else "adapter"
         return found
 
+    def __repr__(self) -> str:
+        kind, size = self._module.model.config.model_type, sum(weight.numel() for weight in self._module.model.parameters())
+        adapters = f", adapters: {', '.join(self.adapters)}" if self.adapters else ""
+        pooler = self.settings.pooler["use"]
+        return (
+            f"Encoder({str(self._folder) if self._folder else kind!r}: {kind}, {size / 1e6:.1f} M weights, {self.width} dimensions, "
+            f"{pooler} of up to {self.settings.max_length} tokens, {self.device}, {self.precision}{adapters})"
+        )
+
+    def similarity(self, texts: Sequence[str], others: Sequence[str] | None = None, *, adapter: str | None = None) -> np.ndarray:
+        """Cosines of texts with others, or with one another: (n, m) float32 between -1 and 1.
+
+        Raises:
+            DataError, ModelError: as :meth:`encode`.
+        """
+        left = self.encode(texts, normalize=True, adapter=adapter)
+        right = left if others is None else self.encode(others, normalize=True, adapter=adapter)
+        found: np.ndarray = np.clip(left @ right.T, -1.0, 1.0)
+        return found
+
     @property
     def settings(self) -> EncoderSettings:
         """Pooler, maximum length, prompt, normalizer."""
@@ -170,17 +189,20 @@ class Encoder:
 
     # adapters ------------------------------------------------------------------------------------------------------
 
-    def add_adapter(self, name: str, path: str | Path) -> None:
+    def add_adapter(self, name: str, path: str | Path, *, replace: bool = False) -> None:
         """Make a trained adapter ready under a name: one of ours, or a folder that peft or adapters saved.
 
         Args:
             name: what :meth:`encode` will call it.
             path: its folder, or a Hub id.
+            replace: take the place of an adapter of that name in one step; calls that use it just now end on the old one.
 
         Raises:
-            ModelError: the name is taken; the adapter is missing, truncated, for another base or pooler, or of a kind that
+            ModelError: the name is no text, or taken; the adapter is missing, truncated, for another base or pooler, or of a kind that
                 cannot be served exactly.
         """
+        if not isinstance(name, str) or not name:
+            raise ModelError(f"an adapter is called by a text, not by {name!r}"[:200], hint="Write add_adapter('NAME', PATH).")
         folder = local_folder(path)
         record = light.record_of(folder)
         reading = self._own_reading()
@@ -189,11 +211,13 @@ class Encoder:
             self._check_record(record, settings, folder)
             slot = settings.normalizer if not settings.normalizer_in_tokenizer else None
             normalizer = _component(self._registry, "normalizer", slot) if slot else self._normalizer
-            reading = Reading(settings.prompt, normalizer, settings.max_length)
+            longest = encoders.longest_text(settings.max_length, self.tokenizer, self._module.model)
+            reading = Reading(settings.prompt, normalizer, longest)
         else:
             logger.warning("the adapter %s states no base digest: only its shapes are checked against this base", folder)
-        reads = [partial(read_adapter, part) for part in parts_of(folder)]
-        self._ready_bank().add(name, *reads, reading=reading, centroid=light.load_centroid(folder, self.width))
+        reads = [steady_reader(part) for part in parts_of(folder)]
+        centroid = light.load_centroid(folder, self.width)
+        self._ready_bank().add(name, *reads, reading=reading, centroid=centroid, replace=replace)
 
     def remove_adapter(self, name: str) -> None:
         """Forget an adapter; calls that use it just now end undisturbed.
@@ -254,7 +278,7 @@ class Encoder:
         if self._folder is None:
             return
         with self._adding:
-            self._digest = self._digest or weights_digest(self._folder)
+            self._digest = self._digest or weights_digest(self._loaded.checkpoint or self._folder)
         if record.base.digest != self._digest:
             known = record.base.origin or record.base.model_type
             raise ModelError(
@@ -395,6 +419,11 @@ class Encoder:
     def _check(texts: Sequence[str]) -> None:
         if isinstance(texts, str):
             raise DataError("encode() takes a list of texts, not one string", hint="Write encode([text]).")
+        if not (hasattr(texts, "__len__") and hasattr(texts, "__getitem__")) or isinstance(texts, dict | bytes):
+            raise DataError(
+                f"encode() takes a list of texts, not {type(texts).__name__}",
+                hint="Write encode(list(texts)): vectors come in the order of the texts.",
+            )
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise DataError(f"text {i} is {type(text).__name__}, not a string")

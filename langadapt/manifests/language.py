@@ -8,6 +8,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from langadapt.manifests.resource import Resource
 
+LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$"
+SCRIPT = r"^[A-Z][a-z]{3}$"
+NAME = r"^[a-z][a-z0-9-]*$"
+RESOURCE = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+"""Names reach paths and commands: nothing in them leads anywhere."""
+
+ResourceName = Annotated[str, Field(pattern=RESOURCE, max_length=80)]
+
 Slot = str | dict[str, Any]
 """A component by name, or ``{use: NAME, …options}``."""
 
@@ -24,9 +32,9 @@ class LanguageManifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    language: str = Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")
+    language: str = Field(pattern=LANGUAGE, max_length=60)
     name: str
-    scripts: list[Annotated[str, Field(pattern=r"^[A-Z][a-z]{3}$")]] = Field(min_length=1)
+    scripts: list[Annotated[str, Field(pattern=SCRIPT)]] = Field(min_length=1)
     related: list[str] = []
     note: str = ""
     normalizer: Slot | None = None
@@ -35,7 +43,7 @@ class LanguageManifest(BaseModel):
     encoders: list[str] = []
     """Published Hub encoders worth starting from, best first; `resources.encoder` is the default."""
     evaluators: list[Slot] = []
-    resources: Annotated[dict[str, Resource], BeforeValidator(_name_resources)] = {}
+    resources: Annotated[dict[ResourceName, Resource], BeforeValidator(_name_resources)] = {}
 
 
 class DomainLanguage(BaseModel):
@@ -44,7 +52,7 @@ class DomainLanguage(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     evaluators: list[Slot] = []
-    resources: Annotated[dict[str, Resource], BeforeValidator(_name_resources)] = {}
+    resources: Annotated[dict[ResourceName, Resource], BeforeValidator(_name_resources)] = {}
 
 
 class DomainManifest(BaseModel):
@@ -55,12 +63,12 @@ class DomainManifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    domain: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    domain: str = Field(pattern=NAME, max_length=80)
     name: str
     note: str = ""
     normalizer: Slot | None = None
     evaluators: list[Slot] = []
-    resources: Annotated[dict[str, Resource], BeforeValidator(_name_resources)] = {}
+    resources: Annotated[dict[ResourceName, Resource], BeforeValidator(_name_resources)] = {}
     languages: dict[str, DomainLanguage] = {}
     """By BCP 47 code: resources that hold for one language, over those above."""
     defaults: dict[str, dict[str, Any]] = {}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from langadapt.manifests.language import Slot
+from langadapt.manifests.language import NAME, ResourceName, Slot
 from langadapt.manifests.resource import Resource
 
 
@@ -224,8 +224,8 @@ class RecipeManifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    recipe: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    recipe: str = Field(pattern=NAME, max_length=80)
     summary: str
     paper: str = ""
     note: str = ""
-    stages: dict[str, dict[str, Any]] = Field(min_length=1)
+    stages: dict[ResourceName, dict[str, Any]] = Field(min_length=1)

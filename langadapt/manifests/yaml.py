@@ -6,6 +6,7 @@ Here a plain scalar is a string, pydantic gives it its type, and only ``null``, 
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ KeyPath = tuple[str | int, ...]
 
 DEPTH = 50
 """Levels of a manifest; no sensible one has a fifth of them."""
+BYTES = 4_000_000
+"""Size of a manifest; the largest shipped one has a thousandth of it."""
+VALUES = 100_000
+"""Values of a manifest once its aliases are written out: nine levels of ten aliases would be a thousand million."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,23 @@ def load(path: Path) -> Document:
         ManifestError: the file is missing, is not UTF-8, is not YAML, repeats a key or is not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ManifestError("is no regular file", where=str(path), hint="Give a manifest file, not a folder, pipe or device.")
+        if found.st_size > BYTES:
+            raise ManifestError(f"has {found.st_size:,} bytes, and a manifest at most {BYTES:,}", where=str(path))
+        content = path.read_bytes()
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + 1
         raise ManifestError(
-            f"byte 0x{path.read_bytes()[error.start]:02x} is not valid UTF-8",
+            f"byte 0x{content[error.start]:02x} is not valid UTF-8",
             where=f"{path}:{line}",
             hint="Save the file as UTF-8.",
         ) from error
-    except OSError as error:
-        raise ManifestError(f"cannot read the manifest: {error.strerror}", where=str(path)) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ManifestError(f"cannot read the manifest: {reason}", where=str(path)) from error
     return parse(text, str(path))
 
 
@@ -87,6 +99,12 @@ def parse(text: str, file: str) -> Document:
 
 def _plain(node: Node, path: KeyPath, lines: dict[KeyPath, int], file: str) -> Any:
     lines[path] = node.start_mark.line + 1
+    if len(lines) > VALUES:
+        raise ManifestError(
+            f"holds more than {VALUES:,} values once its aliases are written out",
+            where=f"{file}:{lines[path]}",
+            hint="Write the values out in place of aliases of aliases.",
+        )
     if len(path) > DEPTH:
         raise ManifestError(
             f"is nested more than {DEPTH} levels deep, or an alias stands inside what it names",

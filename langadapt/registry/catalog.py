@@ -49,8 +49,21 @@ class Catalog:
         if name.endswith((".yaml", ".yml")):
             return yaml.load(Path(name))
         if name not in self.files[sort]:
-            raise ManifestError(
-                f"there is no {sort} '{name}'",
-                hint=did_you_mean(name, self.files[sort]) + f" A path to a {sort} file ending in .yaml works too.",
-            )
+            known = self.files[sort]
+            close = next((other for other in known if other.casefold() == name.casefold()), None)
+            hint = f"Did you mean '{close}'?" if close else did_you_mean(name, known)
+            own = " (ten lines: README, 'Bring your own language')" if sort == "language" else ""
+            raise ManifestError(f"there is no {sort} '{name}'", hint=f"{hint} A {sort} file of your own, ending in .yaml, works too{own}.")
         return yaml.load(self.files[sort][name])
+
+    def summary(self, sort: str, name: str) -> str:
+        """A manifest in one line: what a recipe states, or a language's or domain's name and what it has; its problem if it has one."""
+        try:
+            data = self.load(sort, name).data
+        except ManifestError as error:
+            return f"cannot be read: {error.what}"
+        if sort == "recipe":
+            return str(data.get("summary", ""))
+        resources = data.get("resources")
+        has = ", ".join(resources) if isinstance(resources, dict) else ""
+        return f"{data.get('name', '')}{f' (has {has})' if has else ''}"

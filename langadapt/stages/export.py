@@ -12,7 +12,7 @@ from langadapt import __version__
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts import release, scores
-from langadapt.artifacts.files import read_json, write_json
+from langadapt.artifacts.files import RECORD, read_json, write_json
 from langadapt.artifacts.picture import score_bars
 from langadapt.inference.merging import servable
 from langadapt.modeling.encoder import EncoderModule
@@ -26,7 +26,7 @@ def run(job: Job) -> dict[str, Any]:
     else:
         facts, width = _encoder(job)
     found = scores.load(job.need("scores")) if job.one("scores") else {}
-    facts = {**job.planned.facts, **facts, "trained": _training(job), "environment": environment()}
+    facts = {**job.planned.facts, **facts, "trained": _training(job), "rows": _rows(job), "environment": environment()}
     if found:
         scores.save(found, job.folder)
         (job.folder / "scores.svg").write_text(score_bars(found), encoding="utf-8")
@@ -89,6 +89,16 @@ def environment() -> dict[str, str]:
     names = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors", "numpy")
     found = {name: metadata.version(name) for name in names}
     return {"langadapt": __version__, "python": platform.python_version(), "machine": platform.machine(), **found}
+
+
+def _rows(job: Job) -> dict[str, int]:
+    """Rows of the data stages that led to the release, by key, from their records beside the encoder's in the store."""
+    found = {}
+    for stage in job.planned.facts["stages"]:
+        record = job.need("encoder").parent / stage["key"] / RECORD
+        if stage["do"] in ("pair", "collect") and record.is_file():
+            found[stage["key"]] = int(read_json(record)["rows"])
+    return found
 
 
 def _training(job: Job) -> dict[str, Any]:

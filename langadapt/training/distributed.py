@@ -7,17 +7,37 @@ import os
 import torch
 import torch.distributed as dist
 
+from langadapt.errors import StageFailed
+
 
 def world() -> tuple[int, int]:
     """(rank, number of processes) as the launcher set them; (0, 1) alone."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def wait_for_everyone() -> None:
-    """Let no process go on before all of them are here."""
+def meet(device: str) -> tuple[list[int], str]:
+    """Bring the processes of a run together for the first time; returns their process ids and the backend that joins them.
+
+    Raises:
+        StageFailed: the launcher promised several processes and they do not find each other.
+    """
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    wanted = world()[1]
+    if not dist.is_initialized() or dist.get_world_size() != wanted:
+        raise StageFailed(
+            f"{wanted} processes were started, and {state.num_processes} found each other",
+            hint="Start them with 'langadapt build … --processes N' or with accelerate's launcher.",
+        )
+    found: list[int] = [0] * wanted
+    dist.all_gather_object(found, os.getpid())
+    return found, dist.get_backend()
+
+
+def wait_for_everyone() -> None:
+    """Let no process go on before all of them are here."""
+    dist.barrier()
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:

@@ -102,14 +102,19 @@ def train(
     settings: Settings,
     validate: Callable[[EncoderModule], Validation] | None,
     ctx: Context,
+    alone: bool = False,
 ) -> History:
     """Train in place; the encoder holds the last (or the best) weights afterwards.
+
+    Args:
+        alone: this process trains by itself, whatever others of a distributed run do: for training inside a stage that one process
+            does while the rest wait for its artifact (an evaluator that fine-tunes).
 
     Raises:
         StageFailed: the loss or the gradient is not a number (naming the step), training had nothing to learn, or its own files were
             altered while it ran.
     """
-    run = _Run(encoder, head, objective, data, tokenizer, schedule, optimizer, settings, validate, ctx)
+    run = _Run(encoder, head, objective, data, tokenizer, schedule, optimizer, settings, validate, ctx, alone)
     return run.go()
 
 
@@ -128,18 +133,20 @@ class _Run:
         settings: Settings,
         validate: Callable[[EncoderModule], Validation] | None,
         ctx: Context,
+        alone: bool = False,
     ) -> None:
         self.objective, self.data, self.tokenizer = objective, data, tokenizer
         self.schedule, self.settings, self.validate, self.ctx = schedule, settings, validate, ctx
-        self.rank, self.world = world()
-        self.accelerator = make_accelerator(settings.precision, ctx.device)
+        self.rank, self.world = (0, 1) if alone else world()
+        self.accelerator: Any = Alone(settings.precision, ctx.device) if alone else make_accelerator(settings.precision, ctx.device)
         encoder.budget = settings.tokens_per_batch
-        encoder.gather = gather_rows
+        encoder.gather = gather_rows if self.world > 1 else _same
         self.module = Step(encoder, head, objective).to(self.accelerator.device)
         self.optimizer = optimizer.build(parameter_groups(self.module, settings.weight_decay), settings.learning_rate)
         self.wrapped, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
         self.checkpoints = Checkpoints(ctx.workdir / "checkpoints")
         self.history = History()
+        self.log_every = max(1, min(LOG_EVERY, settings.steps // 20))
         self.lengths = data.lengths()
         self.per_epoch = steps_per_epoch(len(data), settings.batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
@@ -150,7 +157,7 @@ class _Run:
         saved_at = time.monotonic()
         for step in self.ctx.log.track(range(first, self.settings.steps), "training", self.settings.steps):
             loss = self._step(step)
-            if step % LOG_EVERY == 0 or step == self.settings.steps - 1:
+            if step % self.log_every == 0 or step == self.settings.steps - 1:
                 self.history.losses.append((step, loss))
                 self.ctx.log.metrics(step, {"loss": loss, "learning_rate": self._rate(step)})
             done = step + 1
@@ -162,7 +169,7 @@ class _Run:
         if self.settings.keep == "best" and self.history.best_step is not None:
             self.checkpoints.restore_best(self.module, self.history.best_step)
         self.module.eval()
-        self.module.encoder.gather = lambda rows: rows
+        self.module.encoder.gather = _same
         return self.history
 
     def _due(self, done: int, saved_at: float) -> bool:
@@ -218,7 +225,7 @@ class _Run:
         batches = [self.objective.collate(rows, self.tokenizer, rng) for rows in self._micro(self._rows(step))]
         device = self.accelerator.device
         count = sum(batch.count for batch in batches)
-        if self.objective.separable:
+        if self.objective.separable and self.world > 1:
             count = total(count, device)
         rate = self._rate(step)
         for group in self.optimizer.param_groups:
@@ -289,13 +296,41 @@ class _Run:
 
 
 LOG_EVERY = 10
-"""Steps between the figures that go to observers and the event file."""
+"""Steps between the figures that go to observers and the event file, at most; a short training tells more of its steps."""
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
     """A 63-bit seed for torch's generator at one step of one process."""
     digest = hashlib.sha256(f"{seed}:{step}:{rank}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _same(rows: torch.Tensor) -> torch.Tensor:
+    """What a process that trains by itself gathers: its own rows."""
+    return rows
+
+
+class Alone:
+    """The part of accelerate's :class:`Accelerator` that the loop uses, for a process that trains without the others of its run."""
+
+    def __init__(self, precision: str, device: str) -> None:
+        self.device = torch.device(device)
+        self._bf16 = precision == "bf16"
+
+    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        return module, optimizer
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def clip_grad_norm_(self, parameters: Any, most: float) -> torch.Tensor:
+        return torch.nn.utils.clip_grad_norm_(parameters, most)
+
+    def wait_for_everyone(self) -> None:
+        return None
 
 
 def make_accelerator(precision: str, device: str) -> Accelerator:
@@ -305,4 +340,5 @@ def make_accelerator(precision: str, device: str) -> Accelerator:
 
     # Stages of one process may differ in precision; accelerate keeps the first one's in a global otherwise.
     AcceleratorState._reset_state(reset_partial_state=False)
-    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
+    cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=cpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from datasets import Dataset
 
 from langadapt.artifacts import encoder as encoders
-from langadapt.errors import StageFailed, StoreError
+from langadapt.errors import StageFailed
 from langadapt.modeling.heads import output_layer
 from langadapt.modeling.pooling import Mean
 from langadapt.registry.component import Context, SilentLog
@@ -247,15 +248,63 @@ def test_a_stop_with_dropout_and_a_head_resumes_bit_for_bit(
     assert found.best_step == 2
 
 
-def test_a_damaged_checkpoint_is_named(tiny: Path, registry: Registry, tmp_path: Path) -> None:
+class Hear(SilentLog):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def restate(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
+DAMAGE: dict[str, tuple[str, Any]] = {
+    "a byte of the weights": ("weights.safetensors", flip_a_byte),
+    "a byte of the moments": ("moments.safetensors", flip_a_byte),
+    "truncated weights": ("weights.safetensors", lambda path: path.write_bytes(path.read_bytes()[:1000])),
+    "another step": ("state.json", lambda path: restate(path, step=1)),
+    "a step beyond the end": ("state.json", lambda path: restate(path, step=100)),
+    "no object": ("state.json", lambda path: path.write_text("[]")),
+    "no JSON": ("state.json", lambda path: path.write_text('{"step": ')),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(tiny: Path, registry: Registry, tmp_path: Path, kind: str) -> None:
+    settings = replace(SETTINGS, checkpoint_steps=1, evaluate_every=1)
+    validate = lambda _: Validation("made up", 0.0, True)  # noqa: E731
+    whole = Job(tiny, registry, "cosine-sts")
+    whole.train(settings, tmp_path / "whole", validate)
     with pytest.raises(KeyboardInterrupt):
-        Job(tiny, registry, "cosine-sts").train(
-            replace(SETTINGS, checkpoint_steps=1, evaluate_every=1), tmp_path, lambda _: Validation("made up", 0.0, True), StopAt(3)
-        )
-    (weights,) = tmp_path.glob("checkpoints/step-*/weights.safetensors")
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(StoreError, match="truncated or altered"):
-        Job(tiny, registry, "cosine-sts").train(SETTINGS, tmp_path)
+        Job(tiny, registry, "cosine-sts").train(settings, tmp_path / "parts", validate, StopAt(3))
+    name, harm = DAMAGE[kind]
+    (file,) = (tmp_path / "parts").glob(f"checkpoints/step-*/{name}")
+    harm(file)
+    heard, again = Hear(), Job(tiny, registry, "cosine-sts")
+    again.train(settings, tmp_path / "parts", validate, heard)
+    assert [warning for warning in heard.warnings if "damaged" in warning and "starts anew" in warning]
+    assert list((tmp_path / "parts").glob("checkpoints.damaged-0/step-*"))
+    assert all(torch.equal(value, again.weights()[name]) for name, value in whole.weights().items())
+
+
+def test_best_weights_that_were_altered_are_not_restored(tiny: Path, registry: Registry, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, checkpoint_steps=1, evaluate_every=1, keep="best")
+    values = iter([3.0, 2.0, 1.0, 0.0, 3.0, *[0.0] * 20])
+    validate = lambda _: Validation("made up", next(values), True)  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        Job(tiny, registry, "cosine-sts").train(settings, tmp_path, validate, StopAt(3))
+    flip_a_byte(tmp_path / "checkpoints" / "best.safetensors")
+    heard = Hear()
+    Job(tiny, registry, "cosine-sts").train(settings, tmp_path, validate, heard)
+    assert [warning for warning in heard.warnings if "best.safetensors was altered" in warning]
 
 
 def test_long_texts_are_split_without_loss(tiny: Path, registry: Registry) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -42,7 +44,7 @@ class Classification(Component):
 
     kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "classification"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     data: Resource
     test: Resource | None = None
@@ -122,7 +124,9 @@ class Classification(Component):
         from langadapt.training.schedule import Linear
         from langadapt.training.tokenized import TokenizedRows, steps_per_epoch
 
-        own = replace(ctx, seed=ctx.seed_for(f"fine-tune {seed}") % 2**31, workdir=ctx.workdir / f"fine-tune-{self.task}-{seed}")
+        # A folder of its own each time: checkpoints of another encoder's run must not be taken for this one's.
+        work = tempfile.TemporaryDirectory(dir=ctx.workdir)
+        own = replace(ctx, seed=ctx.seed_for(f"fine-tune {seed}") % 2**31, workdir=Path(work.name))
         torch.manual_seed(own.seed_for("head"))
         module = encoder.trainable_copy()
         wide = len(train.texts[0])
@@ -135,7 +139,8 @@ class Classification(Component):
         settings = Settings(
             steps, self.batch_size, self.learning_rate, 0.01, steps // 10, 1.0, resolve_precision("auto"), 4096, 10**9, "last"
         )
-        run(module, head, _Objective(names), rows, encoder.tokenizer, Linear(), AdamW(), settings, None, own)
+        with work:
+            run(module, head, _Objective(names), rows, encoder.tokenizer, Linear(), AdamW(), settings, None, own, alone=True)
         module.eval()
         unseen = from_rows([dict(zip(names, texts, strict=True)) for texts in test.texts])
         ids = TokenizedRows.of(unseen, encoder.tokenizer, length, "truncate", prompt).rows

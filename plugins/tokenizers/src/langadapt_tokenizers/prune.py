@@ -7,7 +7,7 @@ import json
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import regex
 from pydantic import Field
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Prune(Component):
-    """Keep the pieces that a corpus uses, those wholly in the language's scripts, and ASCII; drop the rest.
+    """Keep the pieces that a corpus uses, those wholly in a script that is the language's own, and ASCII; drop the rest.
 
     Vocabulary trimming (Ushio et al. 2023, arXiv:2305.15020; AfroXLMR: Alabi et al. 2022, arXiv:2204.06487).  Text that the
     kept pieces cover is segmented exactly as before, because every piece of its best segmentation is kept: that holds for
@@ -39,10 +39,13 @@ class Prune(Component):
 
     kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "prune"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     scripts: list[str] = []
-    """ISO 15924 codes: pieces written in these scripts alone stay, used or not."""
+    """ISO 15924 codes: pieces written in these scripts alone stay, used or not, as `unused` says."""
+    unused: Literal["keep", "drop", "auto"] = "auto"
+    """Pieces of the scripts that the corpus does not use.  ``auto`` keeps them where they are a tenth of the vocabulary at most; a script
+    that holds more is shared by many languages (Latin, Cyrillic), and there the corpus decides, single letters apart."""
     min_count: Annotated[int, Field(ge=1)] = 1
     """Occurrences in the corpus from which a piece counts as used."""
     min_saving: Annotated[float, Field(ge=0, lt=1)] = 0.3
@@ -71,6 +74,7 @@ class Prune(Component):
         """Ids that stay."""
         native = regex.compile(rf"[{script_class(self.scripts)}\p{{M}}]*") if self.scripts else None
         spelt = _speller(base, state)
+        whole = self._keeps_unused([spelt(token) for token in base.get_vocab()], native)
         common = set(string.ascii_letters + string.digits + string.punctuation + "▁ \u200c\u200d।॥")
         special = set(base.all_special_ids) | {item["id"] for item in state["added_tokens"]}
         kept = set(special)
@@ -78,7 +82,7 @@ class Prune(Component):
             bare = spelt(token)
             if (
                 counts[index] >= self.min_count
-                or (native is not None and native.fullmatch(bare))
+                or (native is not None and (whole or len(bare) == 1) and native.fullmatch(bare))
                 or token == "▁"
                 or (len(bare) == 1 and bare in common)
             ):
@@ -88,6 +92,16 @@ class Prune(Component):
         if state["model"].get("byte_fallback"):
             kept.update(base.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in range(256)]))
         return kept
+
+
+    def _keeps_unused(self, pieces: list[str], native: regex.Pattern[str] | None) -> bool:
+        if self.unused != "auto" or native is None:
+            return self.unused == "keep"
+        return sum(1 for piece in pieces if native.fullmatch(piece)) <= SHARED * len(pieces)
+
+
+SHARED = 0.1
+"""Share of a vocabulary above which a script is not one language's own."""
 
 
 def _say_lost_signs(base: PreTrainedTokenizerFast, texts: Iterable[str], ctx: Context) -> None:
