@@ -1,12 +1,16 @@
 # Everyday commands; .ci/run is the gate that calls them in a fresh environment.
 VENV ?= .venv-tf5
 
-.PHONY: all test lint fix types layers test-tf5 docs
+.PHONY: all test hostile lint fix types layers test-tf5 docs
 
 all: lint types layers test
 
 test:
 	pytest
+
+# Everything malformed that the generators of tests/hostile make, and every architecture; not in the gate.
+hostile:
+	pytest -m hostile tests/hostile
 
 lint:
 	ruff check .

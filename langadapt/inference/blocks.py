@@ -6,6 +6,7 @@ BERT and its kin have all three in one small module; other models are listened t
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,9 +38,18 @@ class Block:
     norm: nn.Module | None = None
 
     def listen(self, change: Change, capture: Callable[[Tensor], None]) -> None:
-        """Let `change` alter the block's output from now on."""
+        """Let `change` alter the block's output from now on.
+
+        Raises:
+            ModelError: the block's end does something besides (X-MOD's language adapters).
+        """
         if self.start is None:
             end: Any = self.end
+            if len(inspect.signature(end.forward).parameters) != 2:
+                raise ModelError(
+                    f"{type(end).__name__} takes more than a block's states and its residual: an adapter cannot be served exactly there",
+                    hint="Load it with its own library, or take LoRA.",
+                )
             end.forward = _post_norm_forward(end, change)
             return
 

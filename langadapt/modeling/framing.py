@@ -62,6 +62,13 @@ def type_frame(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> Fr
     """
     if "token_type_ids" not in tokenizer.model_input_names:
         return None
-    if "token_type_ids" not in inspect.signature(model.base_model.forward).parameters:
-        return None
-    return Frame.of(tokenizer)
+    return Frame.of(tokenizer) if "token_type_ids" in inputs_of(model.base_model) else None
+
+
+def inputs_of(model: PreTrainedModel) -> set[str]:
+    """Names of the inputs that a model's forward pass takes, also where a library has wrapped it (adapters does, hiding its signature)."""
+    found: set[str] = set()
+    for family in type(model).__mro__:
+        if "forward" in vars(family) and family.__module__.startswith(("transformers.", "adapters.")):
+            found |= set(inspect.signature(vars(family)["forward"]).parameters)
+    return found or set(inspect.signature(model.forward).parameters)

@@ -7,7 +7,6 @@ and its bias, so its logits stay identical; most published scripts leave the bia
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from langadapt.errors import ModelError
+from langadapt.modeling.framing import inputs_of
 from langadapt.modeling.heads import output_biases, output_layer, set_output_bias
 from langadapt.modeling.positions import counts_from_padding
 from langadapt.modeling.token_ids import token_ids
@@ -257,7 +257,7 @@ def agree_on_inputs(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, 
     Args:
         names: inputs to choose from; None takes the tokenizer's own.
     """
-    taken = set(inspect.signature(model.forward).parameters)
+    taken = inputs_of(model)
     if getattr(model.config, "type_vocab_size", 2) < 2:  # a second text would be told by a row that is not there
         taken.discard("token_type_ids")
     kept = [name for name in names or tokenizer.model_input_names if name in taken]

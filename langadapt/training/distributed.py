@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 import torch
 import torch.distributed as dist
@@ -55,7 +56,9 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     dist.all_gather(counts, count)
     most = int(max(int(c) for c in counts))
     padded = torch.nn.functional.pad(rows, (0, 0, 0, most - rows.shape[0]))
-    parts = all_gather(padded.contiguous())  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():  # torch announces another name for it, which older versions lack
+        warnings.simplefilter("ignore", FutureWarning)
+        parts = all_gather(padded.contiguous())  # type: ignore[no-untyped-call]
     return torch.cat([part[: int(c)] for part, c in zip(parts, counts, strict=True)])
 
 
