@@ -197,6 +197,8 @@ class Runner:
                 self._stage(stage)
             elif self.store.has(stage.key):
                 self.outcome.reused.append(stage.name)
+                if needed and not self.log.quiet:
+                    self.log.console.print(f"[bold]{stage.name}[/bold] ({stage.stage.do}): in the store")
                 self._observe("langadapt_stage_end", stage=stage, outcome="reused", artifact=self.store.path(stage.key), seconds=0.0)
         if self.rank == 0:
             self._draw_losses()

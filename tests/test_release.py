@@ -77,7 +77,7 @@ def test_card_states_base_data_licences_scores_and_limits(built: tuple[Path, Any
     head = yaml.safe_load(card.split("---")[1])
     assert head["language"] == ["mr"]
     assert head["license"] == "other"
-    assert head["model-index"][0]["results"][0]["metrics"][0]["type"] == "spearman"
+    assert head["model-index"][0]["results"][0]["metrics"][0]["type"] == "spearman_cosine"
     for part in (
         "How to use",
         "Scores",

@@ -40,6 +40,8 @@ class ResourceRows:
 
     data: Resource
     dropped: Counter[str] = field(default_factory=Counter)
+    _called: dict[str, str] = field(default_factory=dict)
+    """Our columns → what the file at hand calls them, for what is said of it."""
 
     def read(self, path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
         """(``file:line``, the wanted columns' cells under our names) of each row of a table.
@@ -56,6 +58,7 @@ class ResourceRows:
             keys = tuple(row)
             if keys not in places:
                 places[keys] = self._places(keys, wanted, where)
+            self._called = places[keys]
             yield where, {name: row[place] for name, place in places[keys].items()}
 
     def _places(self, keys: tuple[str, ...], wanted: tuple[str, ...], where: str) -> dict[str, str]:
@@ -89,7 +92,7 @@ class ResourceRows:
             value = row[name]
             if not isinstance(value, str) or not value.strip():
                 what = "is null" if value is None else "is empty" if isinstance(value, str) else f"holds {value!r}"[:80] + ", no text"
-                self.incomplete(f"column '{name}' {what}", where)
+                self.incomplete(f"column '{self._called.get(name, name)}' {what}", where)
                 return None
             found.append(value.strip())
         return tuple(found)

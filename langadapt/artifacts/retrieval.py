@@ -96,8 +96,9 @@ def _judgements(path: Path) -> Iterator[tuple[str, str, str, Any]]:
 def _texts(path: Path) -> Iterator[tuple[str, str]]:
     """(id, title and text) of queries or passages; a passage may be empty, as some of BEIR's are."""
     for where, row in tables.rows(path):
-        if "_id" not in row and "id" not in row:
-            raise DataError(f"no column '_id' (there are: {', '.join(row)[:300]})", where=where)
+        for name in ("_id", "text"):
+            if name not in row and name.strip("_") not in row:
+                raise DataError(f"no column '{name}' (there are: {', '.join(row)[:300]})", where=where)
         title, text = (str(row.get(name) or "").strip() for name in ("title", "text"))
         yield str(row.get("_id", row.get("id"))), f"{title} {text}".strip()
 

@@ -65,7 +65,7 @@ def _words(path: Path, data: Resource | None) -> Iterator[tuple[str, str, str]]:
             width = len(fields)
             header = [field.strip().lower() for field in fields]
             columns = _columns(header, width, data, f"{path}:{number}")
-            if header[0] in HEADERS or (columns[0] >= 0 and header[columns[0]] in HEADERS):
+            if _is_header(header):
                 continue
         if len(fields) != width:
             raise DataError(
@@ -81,17 +81,19 @@ def _words(path: Path, data: Resource | None) -> Iterator[tuple[str, str, str]]:
         yield word, tag, fields[columns[2]].strip() if columns[2] >= 0 else ""
 
 
+def _is_header(fields: list[str]) -> bool:
+    """Whether a first line names columns: "word" alone may be a word."""
+    return any(field in HEADERS for field in fields) and any(field in TAGS for field in fields)
+
+
 def _columns(header: list[str], width: int, data: Resource | None, where: str) -> tuple[int, int, int]:
     """(word, tag, sentence or -1) columns, from what is stated, a header, or the layout's width."""
     stated = data.columns if data is not None else {}
     if stated:
         return tuple(_stated(name, stated.get(name), header, data, where) for name in ("word", "tag", "sentence"))  # type: ignore
-    if header[0] in HEADERS or any(name in HEADERS for name in header):
-        word = next(i for i, name in enumerate(header) if name in HEADERS)
-        tag = next((i for i, name in enumerate(header) if name in TAGS), -1)
-        sentence = next((i for i, name in enumerate(header) if name in SENTENCES), -1)
-        if tag >= 0:
-            return word, tag, sentence
+    if _is_header(header):
+        word, tag = (next(i for i, name in enumerate(header) if name in known) for known in (HEADERS, TAGS))
+        return word, tag, next((i for i, name in enumerate(header) if name in SENTENCES), -1)
     if width == 2:
         return 0, 1, -1
     if width == CONLLU:

@@ -92,7 +92,7 @@ def _resource(files: tuple[str, ...], reading: dict[str, Any], option: str) -> R
     from langadapt.plan import pin_paths
 
     paths = tuple(Path(name).expanduser().absolute() for name in files)
-    name = "/".join([*paths[0].parts[-2:-1], paths[0].name.split(".")[0]])
+    name = paths[0].name.split(".")[0] or paths[0].name if len(paths) == 1 else "test"
     low, high = reading["score_range"]
     if not low < high:
         raise click.BadParameter(f"{low:g} is not below {high:g}", param_hint="--score-range")

@@ -92,7 +92,7 @@ class Score:
     n: int
     unit: str = "×100"
     higher_is_better: bool = True
-    resampled: Any = None
+    resampled: Any = field(default=None, compare=False, repr=False)
     """(samples,) the value on bootstrap samples of the items, the same samples for every encoder; for paired differences."""
 
 

@@ -50,7 +50,7 @@ def refused(done: subprocess.CompletedProcess[str], *parts: str, code: int = 2) 
         (["--plugin", "absent_module", "list"], ["--plugin absent_module cannot be imported"]),
         (["list", "tokeniser"], ["nothing called 'tokeniser'", "Did you mean 'tokenizer'?"]),
         (["biuld"], ["no command 'biuld'", "Did you mean 'build'?"]),
-        (["embed", "/absent/encoder", "/absent/texts"], ["there is no such file"]),
+        (["embed", "/absent/encoder", "/absent/texts"], ["cannot be read: No such file or directory"]),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else None,
 )

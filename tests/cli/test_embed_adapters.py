@@ -236,8 +236,8 @@ def test_an_adapter_for_another_base(embed: Run, tiny: Path, added: list[str], t
     [
         ("adapter_model.safetensors", "is truncated or no safetensors file"),
         ("adapter_config.json", "is truncated or no JSON"),
-        ("adapter.json", "cannot be read"),
-        ("encoder.json", "cannot be read"),
+        ("adapter.json", "is truncated or no JSON"),
+        ("encoder.json", "is truncated or no JSON"),
         ("centroid.safetensors", "is truncated or no safetensors file"),
     ],
 )

@@ -91,7 +91,7 @@ def test_missing_and_damaged_folders(tmp_path: Path) -> None:
     assert "there is no adapter_config.json Is this an adapter folder?" in refused(tmp_path)
     assert "neither adapter_model.safetensors nor adapter.safetensors" in refused(write(tmp_path, LORA))
     assert "adapter_config.json: is truncated or no JSON" in refused(write(tmp_path, json.dumps(LORA)[:-9], PAIR))
-    assert "adapter_config.json: is no JSON object" in refused(write(tmp_path, [1, 2], PAIR))
+    assert "adapter_config.json: holds a list where an object is meant" in refused(write(tmp_path, [1, 2], PAIR))
     (tmp_path / "adapter_config.json").write_bytes(b"\xff\xfe{")
     assert "is truncated or no JSON" in refused(tmp_path)
     write(tmp_path, LORA, PAIR)

@@ -13,15 +13,15 @@ import pytest
 from langadapt_data.pairs import Retrieval
 
 from langadapt.artifacts import retrieval
-from langadapt.artifacts.fetch import Pinned
-from langadapt.errors import DataError
+from langadapt.errors import DataError, PlanError
 from langadapt.manifests.resource import PathSource, Resource, Sources
+from langadapt.plan import pin_paths
 from langadapt.registry.component import Context
 
 
 def resource(*paths: Path, **options: Any) -> Resource:
     found = Resource(name="pairs", format="retrieval", sources=Sources(path=PathSource(paths=[str(p) for p in paths])), **options)
-    return found.model_copy(update={"pinned": Pinned("path", {"path": "pairs"}, "pairs", paths)})
+    return found.model_copy(update={"pinned": pin_paths(found, tuple(path.absolute() for path in paths), "here")})
 
 
 def pairs(*paths: Path, share: float = 0.0, **options: Any) -> list[tuple[str, str]]:
@@ -128,14 +128,14 @@ def test_a_passage_that_two_questions_share(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.tsv", "query\tdocument\na\tb\nc\n", "a.tsv:3: 1 fields where the header has 2 (query, document)"),
-        ("a.tsv", "query\tdocument\na\t \n", "a.tsv:2: column 'document' is empty or not text"),
-        ("a.tsv", "query\ttext\na\tb\n", "a.tsv:2: no column 'positive' (columns: query, text)"),
-        ("a.csv", 'question,answer\n"a\nb",c\n"d",\n', "a.csv:4: column 'answer' is empty or not text"),
+        ("a.tsv", "query\tdocument\na\t \n", "a.tsv:2: column 'document' is empty"),
+        ("a.tsv", "query\ttext\na\tb\n", "a.tsv:1: no column 'positive' (there are: query, text)"),
+        ("a.csv", 'question,answer\n"a\nb",c\n"d",\n', "a.csv:4: column 'answer' is empty"),
         ("a.jsonl", '{"question": "a", "answer": "b"}\n["a", "b"]\n', "a.jsonl:2: not a JSON object"),
         (
             "a.jsonl",
             '{"question": "a", "answer": "b"}\n{"question": "a", "answer": 5}\n',
-            "a.jsonl:2: column 'answer' is empty or not text",
+            "a.jsonl:2: column 'answer' holds 5, no text",
         ),
         ("a.jsonl", '{"question": "a", "answer": "b"}\n{"question": "a"\n', "a.jsonl:2: not JSON"),
         ("a.tsv", b"query\tdocument\na\tcaf\xe9\n", "a.tsv:2: byte 0xe9 at column 6 is not valid UTF-8"),
@@ -152,7 +152,7 @@ def test_bad_rows_are_named(tmp_path: Path, name: str, content: str | bytes, mes
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no such file"):
+    with pytest.raises(PlanError, match="there is no file or folder"):
         pairs(tmp_path / "absent.tsv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="there is no query with a passage"):

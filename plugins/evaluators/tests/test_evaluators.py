@@ -17,10 +17,10 @@ from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.fertility import Fertility
 from langadapt_evaluators.sts import Sts, _labels, pearson, spearman
 
-from langadapt.artifacts.fetch import Pinned
 from langadapt.errors import DataError
 from langadapt.inference.encoder import Encoder
 from langadapt.manifests.resource import PathSource, Resource, Sources
+from langadapt.plan import pin_paths
 from langadapt.registry.component import Context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def resource(*paths: Path, name: str = "test", form: Any = "sts", **options: Any) -> Resource:
     found = Resource(name=name, format=form, sources=Sources(path=PathSource(paths=[str(p) for p in paths])), **options)
-    return found.model_copy(update={"pinned": Pinned("path", {"path": name}, name, paths)})
+    return found.model_copy(update={"pinned": pin_paths(found, tuple(path.absolute() for path in paths), "here")})
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_interval_holds_the_value_and_shrinks_with_n() -> None:
     y = x + rng.standard_normal(3200)
     widths = []
     for n in (50, 400, 3200):
-        low, high = interval(lambda rows, n=n: pearson(x[:n][rows], y[:n][rows]), n, np.random.default_rng(1), 300)
+        low, high, _ = interval(lambda rows, n=n: pearson(x[:n][rows], y[:n][rows]), n, np.random.default_rng(1), 300)
         assert low < pearson(x[:n], y[:n]) < high
         widths.append(high - low)
     # An interval narrows with the square root of n: by 2.8 at each step.
@@ -67,7 +67,7 @@ def test_interval_holds_the_value_and_shrinks_with_n() -> None:
 
 def test_interval_of_a_mean_equals_the_normal_one() -> None:
     values = np.random.default_rng(0).standard_normal(1000)
-    low, high = interval(lambda rows: float(values[rows].mean()), 1000, np.random.default_rng(1), 2000)
+    low, high, _ = interval(lambda rows: float(values[rows].mean()), 1000, np.random.default_rng(1), 2000)
     error = values.std() / 1000**0.5
     assert [low, high] == pytest.approx([values.mean() - 1.96 * error, values.mean() + 1.96 * error], abs=0.15 * error)
 

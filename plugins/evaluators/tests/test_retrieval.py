@@ -15,11 +15,11 @@ import pytest
 import torch
 from langadapt_evaluators.retrieval import Retrieval
 
-from langadapt.artifacts.fetch import Pinned
 from langadapt.artifacts.retrieval import held_out
 from langadapt.errors import DataError
 from langadapt.inference.encoder import Encoder
 from langadapt.manifests.resource import PathSource, Resource, Sources
+from langadapt.plan import pin_paths
 from langadapt.registry.component import Context
 from langadapt.registry.kinds import Score
 
@@ -30,7 +30,7 @@ Plane = Callable[..., Encoder]
 
 def resource(*paths: Path, **options: Any) -> Resource:
     found = Resource(name="pairs", format="retrieval", sources=Sources(path=PathSource(paths=[str(p) for p in paths])), **options)
-    return found.model_copy(update={"pinned": Pinned("path", {"path": "pairs"}, "pairs", paths)})
+    return found.model_copy(update={"pinned": pin_paths(found, tuple(path.absolute() for path in paths), "here")})
 
 
 @pytest.fixture
@@ -183,8 +183,9 @@ def test_a_part_is_missing(plane: Plane, tmp_path: Path) -> None:
     [
         ([*QRELS, ("first", "p21", 1)], ["qrels.tsv:8", "the passage 'p21' is judged but not there"]),
         ([("fourth", "p0", 1)], ["qrels.tsv:2", "the query 'fourth' is judged but not there"]),
-        ([("first", "p0", "good")], ["qrels.tsv:2", "score 'good' is not a number"]),
-        ([("first", "p0", -1)], ["qrels.tsv:2", "score -1 is outside 0 to 100"]),
+        ([("first", "p0", "good")], ["qrels.tsv:2", "grade 'good' is not a number"]),
+        ([("first", "p0", -1)], ["there is no query with a passage"]),
+        ([("first", "p0", 1000)], ["qrels.tsv:2", "grade 1000 is outside -100 to 100"]),
         ([("first", "p0", 0)], ["there is no query with a passage"]),
         ([], ["there is no query with a passage"]),
         ([("first", "p0", 1)], ["1 queries and 6 passages are too few to score"]),
@@ -199,8 +200,7 @@ def test_texts_that_are_broken(plane: Plane, tmp_path: Path) -> None:
     folder = beir(tmp_path / "set", CORPUS, QUERIES, QRELS)
     good = (folder / "corpus.jsonl").read_text(encoding="utf-8")
     for more, parts in (
-        ('{"_id": "x"}\n', ["corpus.jsonl:7", "no column 'text' (columns: _id)"]),
-        ('{"_id": "x", "text": " "}\n', ["corpus.jsonl:7", "column 'text' is empty or not text"]),
+        ('{"_id": "x"}\n', ["corpus.jsonl:7", "no column 'text' (there are: _id)"]),
         ('{"text": "a0"}\n', ["corpus.jsonl:7", "no column '_id'"]),
         ('{"_id": "x", "te\n', ["corpus.jsonl:7", "not JSON"]),
     ):

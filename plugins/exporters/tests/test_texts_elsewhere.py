@@ -55,7 +55,7 @@ def test_sentence_transformers(tiny: Path, registry: Registry, tmp_path: Path, p
         assert torch.equal(dense[0].linear.weight.detach(), loaded.transforms[0][0])  # type: ignore[union-attr]
     else:
         assert np.linalg.norm(ours, axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-5)
-    assert peer.prompts.get("default", "") == prompt
+    assert peer.prompts.get(peer.default_prompt_name or "", "") == prompt
 
 
 def test_words_read_from_both_ends_elsewhere(tiny: Path, registry: Registry, tmp_path: Path, data: Path) -> None:

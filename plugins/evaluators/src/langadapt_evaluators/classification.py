@@ -108,7 +108,7 @@ class Classification(Component):
 
             low, high, drawn = interval(mean, len(gold), rng, self.samples)
             value = float(np.mean([measure(gold, guess, classes) for guess in guesses]))
-            found.append(Score(task, metric, 100 * value, 100 * low, 100 * high, len(gold)), resampled=100 * drawn)
+            found.append(Score(task, metric, 100 * value, 100 * low, 100 * high, len(gold), resampled=100 * drawn))
         return found
 
     def _fine_tuned(

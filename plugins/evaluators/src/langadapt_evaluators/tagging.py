@@ -101,7 +101,7 @@ class Tagging(Component):
 
             low, high, drawn = interval(ratio, len(gold), ctx.rng(f"bootstrap {task} {metric}"), self.samples)
             n = int(have.sum())
-            scores.append(Score(task, metric, 100 * ratio(np.arange(len(gold))), 100 * low, 100 * high, n), resampled=100 * drawn)
+            scores.append(Score(task, metric, 100 * ratio(np.arange(len(gold))), 100 * low, 100 * high, n, resampled=100 * drawn))
         return scores
 
 

@@ -77,7 +77,7 @@ class Thresholds(Component):
         scores = [Score(task, "threshold", threshold, None, None, len(best), "cosine")]
         for metric, measure in measures.items():
             low, high, drawn = interval(measure, len(best), ctx.rng(f"bootstrap {task} {metric}"), self.samples)
-            scores.append(Score(task, metric, 100 * measure(np.arange(len(best))), 100 * low, 100 * high, len(best)), resampled=100 * drawn)
+            scores.append(Score(task, metric, 100 * measure(np.arange(len(best))), 100 * low, 100 * high, len(best), resampled=100 * drawn))
         return scores
 
 

@@ -44,8 +44,8 @@ class Prune(Component):
     scripts: list[str] = []
     """ISO 15924 codes: pieces written in these scripts alone stay, used or not, as `unused` says."""
     unused: Literal["keep", "drop", "auto"] = "auto"
-    """Pieces of the scripts that the corpus does not use.  ``auto`` keeps them where they are a tenth of the vocabulary at most; a script
-    that holds more is shared by many languages (Latin, Cyrillic), and there the corpus decides, single letters apart."""
+    """Pieces of the scripts that the corpus does not use.  ``auto`` keeps them, but for Latin and Cyrillic in a vocabulary of several
+    scripts: these are written by dozens of languages, and there the corpus decides, single letters apart."""
     min_count: Annotated[int, Field(ge=1)] = 1
     """Occurrences in the corpus from which a piece counts as used."""
     min_saving: Annotated[float, Field(ge=0, lt=1)] = 0.3
@@ -93,15 +93,16 @@ class Prune(Component):
             kept.update(base.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in range(256)]))
         return kept
 
-
     def _keeps_unused(self, pieces: list[str], native: regex.Pattern[str] | None) -> bool:
-        if self.unused != "auto" or native is None:
-            return self.unused == "keep"
-        return sum(1 for piece in pieces if native.fullmatch(piece)) <= SHARED * len(pieces)
+        if self.unused != "auto" or native is None or not SHARED & set(self.scripts):
+            return self.unused != "drop"
+        return sum(1 for piece in pieces if native.fullmatch(piece)) >= MONOLINGUAL * len(pieces)
 
 
-SHARED = 0.1
-"""Share of a vocabulary above which a script is not one language's own."""
+SHARED = {"Latn", "Cyrl"}
+"""Scripts that dozens of languages write."""
+MONOLINGUAL = 0.8
+"""Share of one script's pieces from which a vocabulary is likely one language's."""
 
 
 def _say_lost_signs(base: PreTrainedTokenizerFast, texts: Iterable[str], ctx: Context) -> None:

@@ -1,0 +1,71 @@
+"""Scores: paired differences, what is no number, names that tell folders apart, and the word on a release that harms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from langadapt.artifacts import scores
+from langadapt.registry.kinds import Score
+
+
+def of(values: dict[str, tuple[float, np.ndarray]], **more: object) -> scores.Scores:
+    """One task's scores of several encoders, with their bootstrap samples."""
+    found = {}
+    for name, (value, drawn) in values.items():
+        rows, _ = scores.records([Score("sts", "spearman", value, value - 2, value + 2, 100, resampled=drawn, **more)])  # type: ignore[arg-type]
+        found[name] = rows
+    scores.add_differences(found)
+    return found
+
+
+def test_a_paired_interval_is_that_of_the_differences() -> None:
+    """Samples that rise and fall together leave a narrow difference, however wide each interval is."""
+    rng = np.random.default_rng(0)
+    common, own = rng.normal(0, 5, 1000), rng.normal(0, 0.1, 1000)
+    found = of({"base": (80.0, 80 + common), "tuned": (79.0, 79 + common + own)})
+    difference = found["tuned"][0]["difference"]
+    assert difference["value"] == pytest.approx(-1.0)
+    low, high = np.percentile(-1 + own, [2.5, 97.5])
+    assert (difference["low"], difference["high"]) == (pytest.approx(low), pytest.approx(high))
+    assert [score["task"] for score in scores.losses(found, "tuned")] == ["sts"]
+    assert "difference" not in found["base"][0]
+    assert all("resampled" not in score for rows in found.values() for score in rows)
+
+
+def test_a_loss_within_the_interval_is_none() -> None:
+    rng = np.random.default_rng(0)
+    found = of({"base": (80.0, 80 + rng.normal(0, 5, 1000)), "tuned": (79.0, 79 + rng.normal(0, 5, 1000))})
+    assert scores.losses(found, "tuned") == []
+
+
+def test_of_a_perplexity_less_is_better() -> None:
+    rng = np.random.default_rng(0)
+    found = of({"base": (10.0, rng.normal(10, 0.1, 500)), "tuned": (12.0, rng.normal(12, 0.1, 500))}, higher_is_better=False)
+    assert len(scores.losses(found, "tuned")) == 1
+
+
+def test_what_is_no_number_is_no_score() -> None:
+    rows, problems = scores.records([Score("a", "spearman", float("nan"), None, None, 5), Score("b", "f1", 50.0, float("nan"), 60.0, 5)])
+    assert [row["task"] for row in rows] == ["b"]
+    assert rows[0]["low"] is None
+    assert problems == ["a: spearman is nan, which is no score (are all values alike?)"]
+
+
+def test_a_table_names_generated_tests_and_the_difference() -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(0, 1, 500)
+    rows = {
+        name: scores.records([Score("sts", "spearman", v, v - 1, v + 1, 9, resampled=v + drawn)], "generated")[0]
+        for name, v in (("a", 1.0), ("b", 2.0))
+    }
+    scores.add_differences(rows)
+    header, (row,) = scores.grid(rows)
+    assert header[-1] == "last − first"
+    assert row[0] == "sts (generated)"
+    assert row[-1] == "+1.0 [+1.0, +1.0]"
+
+
+def test_folders_are_told_apart_by_as_little_as_it_takes() -> None:
+    names = ["/a/runs/one/release", "/a/runs/two/release", "intfloat/e5"]
+    assert [scores.short(name, names) for name in names] == ["one/release", "two/release", "e5"]
