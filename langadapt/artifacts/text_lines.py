@@ -11,7 +11,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from langadapt.errors import DataError
 from langadapt.modeling.settings_files import regular
@@ -63,7 +63,8 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    found: Any = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    return found  # type: ignore[no-any-return]
 
 
 def _bounded(handle: IO[bytes]) -> Iterator[str]:

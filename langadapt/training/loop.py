@@ -143,6 +143,8 @@ class _Run:
         encoder.gather = gather_rows if self.world > 1 else _same
         self.module = Step(encoder, head, objective).to(self.accelerator.device)
         self.optimizer = optimizer.build(parameter_groups(self.module, settings.weight_decay), settings.learning_rate)
+        self.wrapped: Any
+        self.prepared: Any
         self.wrapped, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
         self.checkpoints = Checkpoints(ctx.workdir / "checkpoints")
         self.history = History()

@@ -13,6 +13,7 @@ import torch
 from langadapt_tokenizers.additions import merged, steps_to_one
 from langadapt_tokenizers.extend import Extend
 from langadapt_tokenizers.prune import Prune
+from langadapt_tokenizers.trained import WordPiece
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
@@ -306,3 +307,22 @@ def test_pruning_such_a_base_is_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING"):
         Prune(min_saving=0).train(["उदाहरणार्थ abc"] * 9, uncased("abc"), Context(log=logging.getLogger("prune")))
     assert "drops vowel signs: 'उदाहरणार्थ' becomes" in caplog.text
+
+
+def test_an_added_token_that_is_a_word_alone_stays_out_of_longer_words(tmp_path: Path) -> None:
+    """An added token with ``single_word`` is no piece: "गुगलचा" is cut as before, "गुगल" is the token."""
+    from tokenizers import AddedToken
+
+    texts = ["गव्हाची किंमत वाढली", "बाजारात गहू महाग झाला", "चांगला दिवस"] * 10
+    base = WordPiece(vocab_size=120).train(texts, None, Context())
+    base.add_tokens([AddedToken("गुगल", single_word=True, normalized=False)])
+    before = base.tokenize("गुगलचा")
+    found = Extend(budget=5, min_count=2).train(["शेतकरी आंदोलन शेतकरी"] * 10, base, Context())
+    found.save_pretrained(str(tmp_path))
+    from transformers import AutoTokenizer
+
+    for tokenizer in (found, AutoTokenizer.from_pretrained(str(tmp_path))):
+        assert tokenizer.tokenize("शेतकरी") == ["शेतकरी"]
+        assert tokenizer.tokenize("गुगलचा") == before
+        assert tokenizer.tokenize("गुगल") == ["गुगल"]
+        assert len(set(tokenizer.get_vocab().values())) == len(tokenizer.get_vocab())

@@ -30,7 +30,8 @@ class Extend(Component):
     WordPiece and Unigram also hold words with letters that the base does not know, which lose most: each letter of an unknown
     stretch counts as a token then, and its loss as one more.  BPE would need the letters first, and leaves such words out.
 
-    Ids of old tokens stay; where an added token stood behind the model's own pieces, it moves behind the new ones.
+    Ids of old tokens stay; where an added token stood behind the model's own pieces, it moves behind the new ones, as does one that
+    stands for a whole word alone (``single_word``).
     """
 
     kind: ClassVar[str] = "tokenizer"

@@ -91,9 +91,24 @@ def like(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> PreTrainedToke
 
 
 def _pin_added(state: dict[str, Any]) -> None:
-    """Where ids have holes, name added tokens in the model too: read again, they would be numbered by how many entries there are."""
+    """Where ids have holes, name added tokens in the model too: read again, they would be numbered by how many entries there are.
+
+    One that stands for a whole word alone (``single_word``) must not be named there, or the model would find it inside longer words:
+    the holes are closed then, and added tokens stand behind the model's own.
+    """
     vocab = state["model"]["vocab"]
     if not isinstance(vocab, dict) or not vocab or max(vocab.values()) < len(vocab):
         return
+    outside = [item for item in state["added_tokens"] if item["content"] not in vocab]
+    if not any(item["single_word"] for item in outside):
+        for item in outside:
+            vocab[item["content"]] = item["id"]
+        return
+    own = sorted(vocab.values())
+    order = {old: new for new, old in enumerate([*own, *sorted(item["id"] for item in outside)])}
+    for token, old in list(vocab.items()):
+        vocab[token] = order[old]
     for item in state["added_tokens"]:
-        vocab.setdefault(item["content"], item["id"])
+        item["id"] = order[item["id"]]
+    state["added_tokens"].sort(key=lambda item: item["id"])
+    renumber(state.get("post_processor"), order)
