@@ -19,7 +19,7 @@ RECORD = "artifact.json"
 def stable_hash(value: Any) -> str:
     """sha256 of canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()  # file names need not be UTF-8
 
 
 def file_digest(path: Path) -> str:

@@ -104,7 +104,8 @@ def main() -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as stop:
         click.echo("Stopped. Run the same command again to go on.", err=True)
-        sys.exit(143 if isinstance(stop, Terminated) else 130)
+        # click makes an Abort of any interrupt, and keeps it as the cause.
+        sys.exit(143 if Terminated in (type(stop), type(stop.__cause__), type(stop.__context__)) else 130)
     except BrokenPipeError:
         # The reader (head, less) has gone: point stdout elsewhere so that the interpreter's flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -87,7 +87,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "a bomb of aliases": (bomb(9), "more than 100,000 values once its aliases are written out"),
     "an alias of itself": ("language: xx\nname: &n [*n]\n", "alias"),
     "a value of ten megabytes": (f"language: xx\nname: {'x' * 10_000_000}\n", "a manifest at most 4,000,000"),
-    "a long value that is wrong": (LANGUAGE.replace("language: xx", f"language: {'Z' * 100_000}"), "is no language code"),
+    "a long value that is wrong": (LANGUAGE.replace("language: xx", f"language: {'Z' * 100_000}"), "at most 60 characters"),
     "a language that is no code": (LANGUAGE.replace("language: xx", "language: basque"), "'basque': is no language code such as mr"),
     "scripts that are a word": (LANGUAGE.replace("[Latn]", "Latin"), "a list is meant"),
     "a script that is none": (LANGUAGE.replace("[Latn]", "[latin]"), "'latin': is no script code such as Deva"),
