@@ -100,7 +100,7 @@ def _type(kind: Any) -> str:
     inner = [_type(one) if not isinstance(one, str) else repr(one) for one in get_args(kind)]
     origin = get_origin(kind)
     if origin is Literal:
-        return " | ".join(str(one) for one in get_args(kind))
+        return " | ".join(str(one) or "''" for one in get_args(kind))
     if origin in (Union, types.UnionType):
         return " | ".join(inner)
     if origin is not None:

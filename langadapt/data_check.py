@@ -1,4 +1,4 @@
-"""Data looked at before anything trains: every local file of a plan read by the reader that its stage will use.
+"""Data looked at before anything trains: the local files of a plan, read by the readers that its stages will use.
 
 A malformed test file is found now and not after the night; rows of a test that also stand in training data, scores of another range,
 texts in another script are said while it is cheap to mend them.
@@ -103,7 +103,7 @@ def _tagged(data: Resource, ctx: Context) -> Iterator[Row]:
 
 
 def _retrieval(data: Resource, ctx: Context) -> Iterator[Row]:
-    found = retrieval.load(data, fetch(data, ctx))
+    found = retrieval.load(data, fetch(data, ctx), ctx.log)
     return ((found.queries[query], found.passages[passage]) for query, good in found.relevant.items() for passage in good)
 
 

@@ -18,6 +18,7 @@ from langadapt.artifacts.resource_rows import ResourceRows
 from langadapt.artifacts.text_lines import lines
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
+from langadapt.registry.component import Log, SilentLog
 
 
 @dataclass
@@ -34,7 +35,7 @@ def held_out(passage: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(passage.encode()).digest()[:8], "big") < share * 2**64
 
 
-def load(data: Resource, paths: list[Path]) -> Retrieval:
+def load(data: Resource, paths: list[Path], log: Log | None = None) -> Retrieval:
     """Read a BEIR folder or tables with a question and a passage.
 
     A BEIR folder has ``corpus.jsonl``, ``queries.jsonl`` and ``qrels.tsv`` (or a folder ``qrels/`` of such files), gzipped or not.
@@ -44,7 +45,7 @@ def load(data: Resource, paths: list[Path]) -> Retrieval:
     """
     files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     named = {file.name.split(".")[0]: file for file in files}
-    found = _beir(named, paths) if {"corpus", "queries"} & set(named) else _tables(data, files)
+    found = _beir(named, paths) if {"corpus", "queries"} & set(named) else _tables(data, files, log or SilentLog())
     if not found.relevant:
         raise DataError("there is no query with a passage", where=", ".join(map(str, paths)))
     return found
@@ -103,7 +104,7 @@ def _texts(path: Path) -> Iterator[tuple[str, str]]:
         yield str(row.get("_id", row.get("id"))), f"{title} {text}".strip()
 
 
-def _tables(data: Resource, files: list[Path]) -> Retrieval:
+def _tables(data: Resource, files: list[Path], log: Log) -> Retrieval:
     found, reader = Retrieval(), ResourceRows(data)
     places: dict[str, str] = {}
     for file in files:
@@ -115,4 +116,5 @@ def _tables(data: Resource, files: list[Path]) -> Retrieval:
             found.queries[query] = texts[0]
             found.passages[passage] = texts[1]
             found.relevant[query] = {passage: 1.0}
+    reader.say(log)
     return found

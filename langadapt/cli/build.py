@@ -122,6 +122,6 @@ def _next_steps(release: Path, facts: dict[str, Any]) -> list[str]:
     return [
         f"Release: {release}",
         f"  use it:      langadapt embed {shown} TEXTS.txt -o vectors.npy   (or SentenceTransformer({str(release)!r}))",
-        f"  score it:    langadapt evaluate {shown} {base} --data YOUR_PAIRS.tsv",
+        f"  score it:    langadapt evaluate {base} {shown} --data YOUR_PAIRS.tsv",
         f"  read of it:  {release / 'README.md'} (card: data, licences, scores)",
     ]

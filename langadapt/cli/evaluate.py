@@ -47,7 +47,7 @@ def command(
     """Score ENCODERS (folders or Hub ids) side by side on test files, with 95 % intervals.
 
     \b
-    langadapt evaluate runs/mr-sbert-nli-sts/release intfloat/multilingual-e5-small --data sts-test.tsv
+    langadapt evaluate intfloat/multilingual-e5-small runs/mr-sbert-nli-sts/release --data sts-test.tsv
     langadapt evaluate BASE ADAPTED --evaluator classification --data train.tsv --test dev.tsv --option methods='[probe, fine-tune]'
     """
     import tempfile

@@ -13,7 +13,11 @@ from langadapt.cli.options import make_request, request_options
 
 @click.command("plan")
 @request_options
-@click.option("--check-data", is_flag=True, help="Read every local data file as its stage will, and say what is wrong.")
+@click.option(
+    "--check-data",
+    is_flag=True,
+    help="Read the local files of pairs, tests, labels and texts first, as a build does, and say what is wrong.",
+)
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, check_data: bool, **values: Any) -> None:
     """Show what a build would do, and why: each stage, in the store or not, and what changed since the last build.

@@ -13,6 +13,7 @@ beside those in use, removing waits for the last reader.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Tensors = dict[Key, dict[str, Tensor]]
+
+
+UNREAD = re.compile(r"(^|\.)pooler\.dense$")
+"""BERT's own pooling layer, which peft's ``all-linear`` adapts too: no vector of ours is read from it, and bodies are loaded without it."""
 
 
 @dataclass(eq=False)
@@ -312,6 +317,8 @@ class AdapterBank:
         """
         found: Tensors = {}
         for name, low in weights.low_rank.items():
+            if UNREAD.search(name) and not any(UNREAD.search(path) for path, _ in self.body.named_modules()):
+                continue
             path, module = find_linear(self.body, name)
             found["low", path] = _low_rank(low, path, module)
         for name, scale in weights.scales.items():

@@ -32,7 +32,7 @@ class HubSource(_Strict):
     note: str | None = None
     labels: dict[str, str] | None = None
     score_range: tuple[float, float] | None = None
-    made: Made = ""
+    made: Made | None = None
     """What differs from the resource's own statement when it comes from here."""
 
 

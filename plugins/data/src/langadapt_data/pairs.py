@@ -60,7 +60,7 @@ class Retrieval(Component):
     held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
 
     def pairs(self, translator: Any, ctx: Context) -> Iterator[dict[str, Any]]:
-        found = retrieval.load(self.data, fetch(self.data, ctx))
+        found = retrieval.load(self.data, fetch(self.data, ctx), ctx.log)
         left = 0
         for query, passages in found.relevant.items():
             for passage in passages:

@@ -45,7 +45,7 @@ class Retrieval(Component):
 
     def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
         paths = fetch(self.data, ctx)
-        found = retrieval.load(self.data, paths)
+        found = retrieval.load(self.data, paths, ctx.log)
         held = {name for name, text in found.passages.items() if retrieval.held_out(text, self.held_out)}
         queries = [q for q, good in found.relevant.items() if not self.held_out or held.issuperset(good)]
         names = [name for name in found.passages if not self.held_out or self.passages == "all" or name in held]
