@@ -6,10 +6,12 @@ texts in another script are said while it is cheap to mend them.
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+
+import regex
 
 from langadapt.artifacts import labelled, pairs, retrieval, tables, tagged
 from langadapt.artifacts.fetch import fetch
@@ -22,6 +24,8 @@ from langadapt.registry.component import Context, SilentLog
 Row = tuple[str, ...]
 """The texts of one row."""
 
+SAMPLE = 500
+"""Rows by whose letters a file's script is judged."""
 HEAD = 10_000
 """Lines of running text that are looked at; the stage that reads them all comes first anyway."""
 LEAK = 0.5
@@ -42,11 +46,23 @@ class Notes(SilentLog):
 
 @dataclass(frozen=True)
 class Read:
-    """One resource as it was read."""
+    """One resource as it was read; of its rows, what the checks need is kept and no more."""
 
     resource: Resource
-    rows: list[Row]
     trains: bool
+    sample: list[Row]
+    keys: list[int]
+    """A number for each row, the same for the same texts in any order; none of single training texts."""
+
+    @classmethod
+    def of(cls, resource: Resource, trains: bool, rows: Iterator[Row]) -> Read:
+        found = cls(resource, trains, [], [])
+        for row in rows:
+            if len(found.sample) < SAMPLE:
+                found.sample.append(row)
+            if len(row) > 1 or not trains:
+                found.keys.append(_key(row))
+        return found
 
 
 def check_data(plan: Plan, wanted: set[str] | None = None) -> list[str]:
@@ -65,12 +81,11 @@ def check_data(plan: Plan, wanted: set[str] | None = None) -> list[str]:
             continue
         for resource in _local(stage):
             try:
-                rows = list(READERS[resource.format](resource, Context(log=notes)))
+                rows = READERS[resource.format](resource, Context(log=notes))
+                found.append(Read.of(resource, stage.stage.do in ("pair", "collect"), rows))
             except LangadaptError as error:
                 error.what = f"resource '{resource.name}' of stage '{stage.name}': {error.what}"
                 errors.append(error)
-                continue
-            found.append(Read(resource, rows, stage.stage.do in ("pair", "collect")))
     raise_all(_once(errors))
     scripts = [one for read in found if (one := _script_warning(read, plan.scripts))]
     return list(dict.fromkeys([*notes.warnings, *scripts, *_leaks(found, plan)]))
@@ -127,9 +142,9 @@ READERS: Mapping[str, Callable[[Resource, Context], Iterator[Row]]] = {
 
 def _script_warning(read: Read, scripts: tuple[str, ...]) -> str:
     """A sentence where most letters of a file are of another script than its language's."""
-    if not scripts or re.search(r"-[a-z]{2,3}$", read.resource.name):  # nli-en is meant to be English
+    if not scripts or regex.search(r"-[a-z]{2,3}$", read.resource.name):  # nli-en is meant to be English
         return ""
-    sample = " ".join(text for row in read.rows[:500] for text in row)
+    sample = " ".join(text for row in read.sample for text in row)
     share = share_in_scripts(sample, scripts)
     if share is None or share >= OWN_SCRIPT:
         return ""
@@ -143,27 +158,28 @@ def _places(resource: Resource) -> str:
     return ", ".join(str(path) for path in resource.pinned.paths)
 
 
-def _key(row: Row) -> frozenset[str]:
-    """A row's texts in any order, letters and digits alone: what differs by case or a full stop is the same row."""
-    return frozenset("".join(letter for letter in text.casefold() if letter.isalnum()) for text in row)
+def _key(row: Row) -> int:
+    """A row's texts in any order, letters, marks and digits alone: what differs by case or a full stop is the same row."""
+    plain = sorted(regex.sub(r"[^\p{L}\p{M}\p{N}]", "", text.casefold()) for text in row)
+    return int.from_bytes(hashlib.blake2b("\0".join(plain).encode(), digest_size=8).digest(), "big")
 
 
 def _leaks(found: list[Read], plan: Plan) -> list[str]:
     """A sentence for each test of which rows stand in the training data."""
-    known: dict[frozenset[str], str] = {}
+    known: dict[int, str] = {}
     for read in found:
-        if read.trains and len(read.rows[0] if read.rows else ()) > 1:
-            known.update(dict.fromkeys(map(_key, read.rows), read.resource.name))
+        if read.trains:
+            known.update(dict.fromkeys(read.keys, read.resource.name))
     held = {resource.name for stage in plan.stages for resource in _held_out(stage)}
     warnings = []
     for read in found:
-        if read.trains or not read.rows or read.resource.name in held:
+        if read.trains or read.resource.name in held:
             continue
-        hits = [known[key] for key in map(_key, read.rows) if key in known]
+        hits = [known[key] for key in read.keys if key in known]
         if hits:
             names = ", ".join(f"'{name}'" for name in dict.fromkeys(hits))
-            many = "; its scores measure memory" if len(hits) >= LEAK * len(read.rows) else ""
-            told = f"{len(hits):,} of {len(read.rows):,} rows of the test '{read.resource.name}' also stand in the training data {names}"
+            many = "; its scores measure memory" if len(hits) >= LEAK * len(read.keys) else ""
+            told = f"{len(hits):,} of {len(read.keys):,} rows of the test '{read.resource.name}' also stand in the training data {names}"
             warnings.append(f"{told}{many}: {_places(read.resource)}")
     return warnings
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from langadapt.artifacts.files import RECORD, write_text
-from langadapt.artifacts.release import SUMS, check_sums
+from langadapt.artifacts.release import SUMS, altered
 from langadapt.errors import StoreError
 from langadapt.store import disk_error
 
@@ -100,9 +100,9 @@ def _publish(artifact: Path, key: str, run: Path) -> Path:
 
 
 def _is_copy(folder: Path, artifact: Path) -> bool:
-    """Whether a folder holds what a stored release states, every file as it was written."""
+    """Whether a folder holds what a stored release states, every file as it was written; what a user put beside them is theirs."""
     try:
-        return (folder / SUMS).read_bytes() == (artifact / SUMS).read_bytes() and not list(check_sums(folder))
+        return (folder / SUMS).read_bytes() == (artifact / SUMS).read_bytes() and not list(altered(folder))
     except (StoreError, OSError):
         return False
 

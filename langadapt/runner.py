@@ -6,6 +6,7 @@ the store renames it into place; whatever kills the process, the next run of the
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import inspect
 import json
@@ -138,6 +139,8 @@ class Runner:
         self.log = ConsoleLog(quiet or self.rank > 0, self._metrics)
         self.device = device
         self.outcome = Outcome(compiled, run_dir)
+        self.read_only = False
+        """Whether the store has everything and cannot be written: nothing is noted in it then."""
         self._current: PlannedStage | None = None
 
     @property
@@ -151,7 +154,7 @@ class Runner:
         self._ask_plugins()
         try:
             self._prepare_store()
-            with self.store.building(self.run_dir):
+            with contextlib.nullcontext() if self.read_only else self.store.building(self.run_dir):
                 self._run()
         except FileNotFoundError as error:
             if self.store.root.is_dir():
@@ -169,6 +172,7 @@ class Runner:
         except StoreError:
             if self._needed() or not all((self.store.root / name).is_dir() for name in ("objects", "roots", "locks")):
                 raise
+            self.read_only = True
             self.log.warning(f"the store {self.store.root} cannot be written; it has all that this build needs")
 
     @property
@@ -424,7 +428,8 @@ class Runner:
             self.run_dir / "lock.json",
             {"title": self.plan.title, "seed": self.plan.seed, "versions": versions(), "sources": sources, "stages": stages},
         )
-        self.store.add_root(self.run_dir, [stage.key for stage in self.plan.stages])
+        if not self.read_only:
+            self.store.add_root(self.run_dir, [stage.key for stage in self.plan.stages])
 
     def _draw_losses(self) -> None:
         """``losses.svg`` of the training stages, for a look before anything is read."""

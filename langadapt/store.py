@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import time
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langadapt.artifacts.files import RECORD, Stamp, damage, digests, read_json, stable_hash, stamps, write_json
+from langadapt.artifacts.files import RECORD, Stamp, damage, digests, read_json, stable_hash, stamps, strangers, write_json
 from langadapt.errors import StoreError
 
 
@@ -128,7 +129,7 @@ class Store:
         if self._sound.get(key) == stamps(self.path(key)):
             return []
         before = stamps(self.path(key))
-        found = self.verify(key)
+        found = self._recorded(key)
         if not found:
             self._sound[key] = before
         return found
@@ -140,11 +141,15 @@ class Store:
         """
         victims = [key, *self.made_from(key)]
         aside = self.root / "damaged"
-        aside.mkdir(exist_ok=True)
-        for victim in victims:
-            number = sum(1 for _ in aside.glob(f"{victim}.*"))
-            self.path(victim).rename(aside / f"{victim}.{number}")
-            shutil.rmtree(self.root / "partial" / victim, ignore_errors=True)
+        try:
+            aside.mkdir(exist_ok=True)
+            for victim in victims:
+                with self.lock(victim):
+                    if self.path(victim).exists():  # another build may have been first
+                        self.path(victim).rename(_free(aside, victim))
+                        shutil.rmtree(self.root / "partial" / victim, ignore_errors=True)
+        except OSError as error:
+            raise disk_error(error, f"the damaged artifact {key} cannot be set aside") from error
         return victims
 
     def made_from(self, key: str) -> list[str]:
@@ -179,7 +184,14 @@ class Store:
         return sorted(path.name for path in folder.iterdir() if self.has(path.name)) if folder.is_dir() else []
 
     def verify(self, key: str) -> list[Damage]:
-        """Compare every file of an artifact with its recorded digest."""
+        """Compare every file of an artifact with its recorded digest, and name what stands there besides."""
+        found = self._recorded(key)
+        if found and found[0].file == RECORD:
+            return found
+        return found + [Damage(key, file, what) for file, what in strangers(self.path(key), {*self.record(key)["files"], RECORD})]
+
+    def _recorded(self, key: str) -> list[Damage]:
+        """What is wrong with the record of an artifact, or with a file that it names."""
         try:
             record = self.record(key)
         except StoreError as error:
@@ -247,6 +259,11 @@ class Store:
                     path.rename(doomed)
                     shutil.rmtree(doomed)
         return removed
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A path ``NAME.<n>`` that is not there yet."""
+    return next(path for n in itertools.count() if not (path := folder / f"{name}.{n}").exists())
 
 
 def _held(lock: Path) -> bool:

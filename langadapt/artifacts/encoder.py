@@ -134,6 +134,8 @@ def _check_padding(model: PreTrainedModel, padding: int, folder: Path) -> None:
     import torch
 
     kind, training = model.config.model_type, model.training
+    if getattr(model.base_model, "attention_type", None) == "block_sparse":
+        return  # BigBird turns to full attention for good at the first short text: no probe may be its first
     rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[union-attr,operator]
     ids = [(7 * i + 11) % rows for i in range(5)]
     ids = [i if i != padding else (i + 1) % rows for i in ids]

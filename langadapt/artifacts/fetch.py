@@ -6,6 +6,7 @@ resource by the component that produces it.  Stages then fetch what was pinned a
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.artifacts.files import damage, digests, file_digest, path_identity, read_json, stable_hash, stamps, write_json
-from langadapt.errors import DataError
+from langadapt.errors import DataError, StoreError
 from langadapt.manifests.resource import Resource
 from langadapt.modeling.settings_files import regular
 from langadapt.registry.component import Component, Context
@@ -98,16 +99,28 @@ def fetch(resource: Resource, ctx: Context) -> list[Path]:
     if pinned.place == "hub":
         return _from_hub(resource, pinned)
     folder = ctx.workdir / f"source-{stable_hash(pinned.identity)[:24]}"
-    record = folder.with_suffix(".json")  # written last: what was made, and its digests
-    if not record.is_file() or list(damage(folder, read_json(record))):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        assert pinned.component is not None
-        pinned.component.fetch(folder)  # type: ignore[attr-defined]
-        write_json(record, digests(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as handle:  # several processes of a run share the folder
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        record = folder.with_suffix(".json")  # written last: what was made, and its digests
+        if not _is_made(folder, record):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            assert pinned.component is not None
+            pinned.component.fetch(folder)  # type: ignore[attr-defined]
+            write_json(record, digests(folder))
     if resource.format == "encoder":
         return [folder]
     return sorted(folder.iterdir())
+
+
+def _is_made(folder: Path, record: Path) -> bool:
+    """Whether a package's resource stands in a folder as it was made."""
+    try:
+        stated = read_json(record)
+    except StoreError:
+        return False
+    return isinstance(stated, dict) and not list(damage(folder, stated))
 
 
 def _from_hub(resource: Resource, pinned: Pinned) -> list[Path]:

@@ -45,6 +45,23 @@ def check_sums(folder: Path) -> Iterator[tuple[str, str]]:
     Raises:
         StoreError: there is no SHA256SUMS, a line of it is malformed, or it names a file outside the release.
     """
+    stated = _stated_sums(folder)
+    yield from altered(folder)
+    for name, what in strangers(folder, {*stated, SUMS, RECORD}):
+        yield name, "is not in SHA256SUMS" if what.startswith("does not belong") else what
+
+
+def altered(folder: Path) -> Iterator[tuple[str, str]]:
+    """As :func:`check_sums`, without what somebody put beside the release's own files."""
+    for name, digest in _stated_sums(folder).items():
+        path = folder / name
+        if not path.is_file():
+            yield name, "is missing"
+        elif file_digest(path) != digest:
+            yield name, "was altered (its sha256 differs)"
+
+
+def _stated_sums(folder: Path) -> dict[str, str]:
     sums = folder / SUMS
     if not sums.is_file():
         raise StoreError("there is no SHA256SUMS", where=str(folder), hint="Is this a release folder?")
@@ -58,14 +75,7 @@ def check_sums(folder: Path) -> Iterator[tuple[str, str]]:
         if not gap or len(digest) != 64 or Path(name).is_absolute() or ".." in Path(name).parts:
             raise StoreError("not a checksum line", where=f"{sums}:{number}")
         stated[name] = digest
-    for name, digest in stated.items():
-        path = folder / name
-        if not path.is_file():
-            yield name, "is missing"
-        elif file_digest(path) != digest:
-            yield name, "was altered (its sha256 differs)"
-    for name, what in strangers(folder, {*stated, SUMS, RECORD}):
-        yield name, "is not in SHA256SUMS" if what.startswith("does not belong") else what
+    return stated
 
 
 def is_starter(facts: dict[str, Any]) -> bool:

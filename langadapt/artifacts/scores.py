@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,17 @@ def records(scores: list[Any], made: str = "") -> tuple[list[dict[str, Any]], li
 
 def add_differences(scores: Scores) -> None:
     """Give every score of a later encoder its difference to the first one's, with a paired 95 % interval, and drop the samples."""
-    first: dict[tuple[str, str], dict[str, Any]] = {}
+    first: dict[tuple[str, str, int], dict[str, Any]] = {}
     for i, found in enumerate(scores.values()):
+        seen: Counter[tuple[str, str]] = Counter()
         for score in found:
-            base = first.get((score["task"], score["metric"]))
-            if base is None:
-                if i == 0:
-                    first[score["task"], score["metric"]] = score
-            elif score is not base:
-                score["difference"] = _difference(score, base)
+            name = (score["task"], score["metric"])
+            place = (*name, seen[name])  # two tests of one name are told apart by their order
+            seen[name] += 1
+            if i == 0:
+                first[place] = score
+            elif place in first:
+                score["difference"] = _difference(score, first[place])
     for found in scores.values():
         for score in found:
             score.pop("resampled", None)

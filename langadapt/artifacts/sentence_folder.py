@@ -89,7 +89,7 @@ def read(folder: Path) -> SentenceFolder:
             hint="Take that folder's own library, or a base without it.",
         )
     transformer, pooling = modules[0][1], modules[1][1]
-    prompt, prompts = _prompts(folder)
+    prompt, prompts = _prompts(folder, kinds[-1] == "Normalize")
     pooler, with_prompt = _pooling(pooling / "config.json")
     if prompt and not with_prompt:
         raise ModelError(
@@ -149,8 +149,8 @@ def _transformer(folder: Path) -> tuple[int, bool]:
     return length or 0, bool(lowercase)
 
 
-def _prompts(folder: Path) -> tuple[str, dict[str, str]]:
-    """(default prompt, all prompts by name)."""
+def _prompts(folder: Path, unit: bool) -> tuple[str, dict[str, str]]:
+    """(default prompt, all prompts by name).  Of unit vectors, every similarity ranks as the cosine does."""
     path = folder / PROMPTS
     if not path.is_file():
         return "", {}
@@ -161,7 +161,7 @@ def _prompts(folder: Path) -> tuple[str, dict[str, str]]:
     if default is not None and default not in prompts:
         raise ModelError(f"its default prompt '{str(default)[:80]}' is none of its prompts", where=str(path))
     similarity = stated.get("similarity_fn_name") or "cosine"
-    if similarity != "cosine":
+    if similarity != "cosine" and not unit:
         raise ModelError(
             f"compares vectors by '{str(similarity)[:80]}', and langadapt by cosine",
             where=str(path),

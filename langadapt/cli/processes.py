@@ -39,21 +39,25 @@ def launch(count: int, arguments: list[str], device: str) -> int:
     if device == "cpu":
         environment["ACCELERATE_USE_CPU"] = "true"
     command = [sys.executable, "-m", "langadapt", *arguments]
+    workers: list[subprocess.Popen[bytes]] = []
+    logs: list[IO[bytes] | None] = []
+
+    def passed_on(number: int, frame: FrameType | None) -> None:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.send_signal(number)
+
     with tempfile.TemporaryDirectory(prefix="langadapt-processes-") as folder:
-        logs: list[IO[bytes] | None] = [None, *(open(f"{folder}/{rank}", "w+b") for rank in range(1, count))]  # noqa: SIM115 - closed below
-        workers = [
-            subprocess.Popen(
-                command,
-                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=None if rank == 0 else subprocess.DEVNULL,
-                stderr=logs[rank],
-            )
-            for rank in range(count)
-        ]
+        before = signal.signal(signal.SIGTERM, passed_on)
         try:
+            for rank in range(count):
+                logs.append(open(f"{folder}/{rank}", "w+b") if rank else None)  # noqa: SIM115 - closed below
+                its = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+                workers.append(subprocess.Popen(command, env=its, stdout=None if rank == 0 else subprocess.DEVNULL, stderr=logs[rank]))
             return _watch(workers, logs)
         finally:
             _stop(workers)
+            signal.signal(signal.SIGTERM, before)
             for log in logs:
                 if log is not None:
                     log.close()
@@ -68,24 +72,14 @@ def _free_port() -> int:
 
 def _watch(workers: list[subprocess.Popen[bytes]], logs: list[IO[bytes] | None]) -> int:
     """Wait for all; the first that ends badly decides."""
-
-    def passed_on(number: int, frame: FrameType | None) -> None:
-        for worker in workers:
-            if worker.poll() is None:
-                worker.send_signal(number)
-
-    before = signal.signal(signal.SIGTERM, passed_on)
-    try:
-        while True:
-            codes = [worker.poll() for worker in workers]
-            failed = next((rank for rank, code in enumerate(codes) if code), None)
-            if failed is not None:
-                return _tell(failed, int(codes[failed] or 0), len(workers), logs[failed], workers)
-            if all(code == 0 for code in codes):
-                return 0
-            time.sleep(0.05)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    while True:
+        codes = [worker.poll() for worker in workers]
+        failed = next((rank for rank, code in enumerate(codes) if code), None)
+        if failed is not None:
+            return _tell(failed, int(codes[failed] or 0), len(workers), logs[failed], workers)
+        if all(code == 0 for code in codes):
+            return 0
+        time.sleep(0.05)
 
 
 def _tell(rank: int, code: int, count: int, log: IO[bytes] | None, workers: list[subprocess.Popen[bytes]]) -> int:
@@ -111,6 +105,8 @@ def _tell(rank: int, code: int, count: int, log: IO[bytes] | None, workers: list
 
 
 def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
+    """End what still runs; a second Ctrl-C does not leave it behind."""
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     for worker in workers:
         if worker.poll() is None:
             worker.terminate()
@@ -121,3 +117,4 @@ def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             worker.kill()
             worker.wait()
+    signal.signal(signal.SIGINT, interrupt)

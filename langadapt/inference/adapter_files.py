@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langadapt.artifacts.files import stamps
+from langadapt.artifacts.files import path_identity, stamps
 from langadapt.errors import ModelError
 from langadapt.modeling.loading import check_safetensors
 from langadapt.modeling.settings_files import read_settings_file
@@ -167,12 +167,13 @@ def steady_reader(folder: Path) -> Callable[[], AdapterWeights]:
 
     def read() -> AdapterWeights:
         before = stamps(folder) if folder.is_dir() else ()
-        if seen and seen[0] != before:
+        if seen and seen[0] != before and path_identity(folder) != seen[1]:
             raise ModelError(
                 "the adapter's files changed since it was added", where=str(folder), hint="Add it anew: add_adapter(…, replace=True)."
             )
         found = read_adapter(folder)
-        seen[:] = [before]
+        if not seen or seen[0] != before:
+            seen[:] = [before, path_identity(folder)]
         return found
 
     return read

@@ -49,7 +49,9 @@ def _body(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """The body's tensors: present name without prefix → name in the file."""
     prefix = _prefix(folder, names)
     found = {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
-    return {_present(name): saved for name, saved in found.items() if not name.startswith(HEAD_PREFIXES) and not name.endswith(BUFFERS)}
+    # What all names begin with is no head: OPT keeps its body under 'decoder.'.
+    heads = tuple(head for head in HEAD_PREFIXES if not all(name.startswith(head) for name in found))
+    return {_present(name): saved for name, saved in found.items() if not name.startswith(heads) and not name.endswith(BUFFERS)}
 
 
 def _prefix(folder: Path, names: Iterable[str]) -> str:

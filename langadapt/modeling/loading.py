@@ -195,7 +195,10 @@ def has_mlm_head(found: CheckpointFolder, config: Any) -> bool:
     """
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
-    return type(config) in MODEL_FOR_MASKED_LM_MAPPING and found.has(*MLM_HEADS)
+    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        return False
+    # ModernBERT's classifiers have the same dense layer before their own; only its masked-LM head has a decoder.
+    return found.has(*MLM_HEADS) and (not found.has("head.dense.") or found.has("decoder."))
 
 
 def check_architecture(config: Any, folder: Path) -> None:
@@ -230,13 +233,15 @@ def _inputs_of(body: Any) -> set[str]:
 
 def _check_report(model: PreTrainedModel, report: Mapping[str, Any], folder: Path) -> None:
     """Hold what was loaded against what the file has: nothing of the body may be missing, and none of it left over."""
-    missing = [name for name in report["missing_keys"] if not name.startswith(HEAD_PREFIXES)]
+    prefix = f"{model.base_model_prefix}."
+    own = {name.removeprefix(prefix).partition(".")[0] for name in model.base_model.state_dict()}
+    # OPT keeps its body under 'decoder.', which is a head's name elsewhere.
+    heads = tuple(name for name in HEAD_PREFIXES if name.partition(".")[0] not in own)
+    missing = [name for name in report["missing_keys"] if not name.startswith(heads)]
     if missing:
         raise ModelError(
             f"weights are missing: {_some(missing)}", where=str(folder), hint="Is this the checkpoint of another architecture?"
         )
-    prefix = f"{model.base_model_prefix}."
-    own = {name.removeprefix(prefix).partition(".")[0] for name in model.base_model.state_dict()}
     left = [name.removeprefix(prefix) for name in report["unexpected_keys"]]
     over = sorted(name for name in left if name.partition(".")[0] in own and not name.endswith(FOLLOWING))
     if over:

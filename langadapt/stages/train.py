@@ -80,8 +80,9 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def weights_of(model: Any) -> dict[str, torch.Tensor]:
-    """A copy of the weights that train, by name."""
-    return {name: weight.detach().cpu().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+    """A copy of the weights that train, by name; a head that no checkpoint had is left out, being noise until it trains."""
+    kept = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad and not getattr(weight, "fresh", False))
+    return {name: weight.detach().cpu().clone() for name, weight in kept}
 
 
 @torch.no_grad()

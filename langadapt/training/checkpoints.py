@@ -20,7 +20,6 @@ from langadapt.artifacts.files import file_digest, read_json, stable_hash, write
 from langadapt.errors import StageFailed, StoreError
 
 WEIGHTS, MOMENTS, STATE = "weights.safetensors", "moments.safetensors", "state.json"
-BEST, BEST_STATE = "best.safetensors", "best.json"
 
 
 class Checkpoints:
@@ -51,6 +50,10 @@ class Checkpoints:
         for path in self.folder.glob("step-*"):
             if path != target:
                 shutil.rmtree(path)
+        best = state.get("best", [None])[0]
+        for left in self.folder.glob("best-*"):  # only now: the checkpoint before named an earlier one
+            if best is None or not left.name.startswith(_best_name(best)):
+                left.unlink()
 
     def problem(self, steps: int, best: bool) -> str:
         """What is wrong with the newest checkpoint of a training of `steps` steps (and with its best weights); empty if nothing is."""
@@ -60,7 +63,7 @@ class Checkpoints:
         try:
             state = _sound_state(newest, steps)
             if best and state["best"][0] is not None:
-                self._check_best(None)
+                self._check_best(int(state["best"][0]))
         except (_Damaged, StoreError, KeyError, TypeError, IndexError) as error:
             return str(error)
         return ""
@@ -84,10 +87,10 @@ class Checkpoints:
     def save_best(self, module: torch.nn.Module, step: int) -> None:
         """Keep the present weights as the best so far."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_file(trainable(module), str(self.folder / ".best"))
-        digest = file_digest(self.folder / ".best")
-        (self.folder / ".best").rename(self.folder / BEST)
-        write_json(self.folder / BEST_STATE, {"step": step, "sha256": digest})
+        temporary, name = self.folder / ".best", _best_name(step)
+        save_file(trainable(module), str(temporary))
+        write_json(self.folder / f"{name}.json", {"step": step, "sha256": file_digest(temporary)})
+        temporary.rename(self.folder / f"{name}.safetensors")
 
     def restore_best(self, module: torch.nn.Module, step: int) -> None:
         """Put the best weights back.
@@ -97,14 +100,15 @@ class Checkpoints:
         """
         try:
             self._check_best(step)
-            restore(module, load_file(str(self.folder / BEST)))
-        except (_Damaged, StoreError, SafetensorError, OSError, KeyError) as error:
-            raise _altered(self.folder / BEST, error) from error
+            restore(module, load_file(str(self.folder / f"{_best_name(step)}.safetensors")))
+        except (_Damaged, StoreError, SafetensorError, OSError, KeyError, TypeError) as error:
+            raise _altered(self.folder / f"{_best_name(step)}.safetensors", error) from error
 
-    def _check_best(self, step: int | None) -> None:
-        stated = read_json(self.folder / BEST_STATE)
-        if stated["sha256"] != file_digest(self.folder / BEST) or step not in (None, stated["step"]):
-            raise _Damaged(f"{BEST} was altered (its sha256 differs)")
+    def _check_best(self, step: int) -> None:
+        name = _best_name(step)
+        path = self.folder / f"{name}.safetensors"
+        if not path.is_file() or read_json(self.folder / f"{name}.json")["sha256"] != file_digest(path):
+            raise _Damaged(f"{path.name} was altered (its sha256 differs)")
 
     def set_aside(self) -> Path:
         """Move everything out of the way, to be looked at; returns where to."""
@@ -112,6 +116,10 @@ class Checkpoints:
         target = self.folder.with_name(f"{self.folder.name}.damaged-{number}")
         self.folder.rename(target)
         return target
+
+
+def _best_name(step: int) -> str:
+    return f"best-{step:09d}"
 
 
 class _Damaged(Exception):
