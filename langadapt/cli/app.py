@@ -112,6 +112,8 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         sys.exit(_report(error, "--debug" in arguments))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # while libraries put themselves away, an exception would be printed
 
 
 def _report(error: Exception, debug: bool) -> int:

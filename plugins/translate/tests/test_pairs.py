@@ -227,11 +227,13 @@ def test_two_processes_share_the_work(apertium: None, run: Run, tiny: Path, engl
     """Under accelerate each process translates a part into one memory; the artifact is the one that a single process makes."""
     from langadapt.artifacts import dataset
 
-    command = [*arguments(english, tiny, "--translator", "apertium", "--json"), "--device=cpu"]
+    command = [*arguments(english, tiny, "--translator", "{use: apertium, block: 40}", "--json"), "--device=cpu", "--out=run"]
     one = run(*command)
     assert one.returncode == 0, one.stderr
     two = run(*command, "--processes", "2", env={"LANGADAPT_STORE": str(tmp_path / "store2"), "OMP_NUM_THREADS": "1"})
     assert two.returncode == 0, two.stderr
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [len(set(event["pids"])) for event in events if event["event"] == "processes"] == [2]
     for stage in ("nli", "sts"):
         key = json.loads(one.stdout)["keys"][stage]
         alone, together = (dataset.load(tmp_path / store / "objects" / key).rows for store in ("store", "store2"))

@@ -61,10 +61,19 @@ class _Translated(Component):
             }
 
     def share(self, translator: Any, ctx: Context, rank: int, world: int) -> None:
-        """Translate every `world`-th sentence into the memory: the part of one process of many."""
+        """Translate this process's share of the sentences into the memory.
+
+        Every `world`-th sentence; or every `world`-th block, of an engine that reads a sentence beside others (Apertium's tagger does):
+        the blocks are then those of a process alone, and so are the answers.
+        """
         rows = self.rows(ctx)
         sentences = list(dict.fromkeys(row[name] for row in rows for name in self.texts))
-        self.translated(translator, sentences[rank::world], ctx)
+        size = getattr(translator, "block", None)
+        if size is None:
+            self.translated(translator, sentences[rank::world], ctx)
+            return
+        for start in range(rank * size, len(sentences), world * size):
+            self.translated(translator, sentences[start : start + size], ctx)
 
     def translated(self, translator: Any, sentences: list[str], ctx: Context) -> dict[str, Translation]:
         """Sentence → translation, from the memory or the engine."""
