@@ -567,8 +567,8 @@ MISFITS = {
         r"another base: it changes 'layers.0.self_attn.q_proj', which 'bert' here does not have",
     ),
     "a head": (
-        AdapterWeights(low_rank={"pooler.dense": LowRank(torch.ones(2, 64), torch.ones(64, 2))}),
-        r"another base: it changes 'pooler.dense', which 'bert' here does not have",
+        AdapterWeights(low_rank={"classifier": LowRank(torch.ones(2, 64), torch.ones(64, 2))}),
+        r"another base: it changes 'classifier', which 'bert' here does not have",
     ),
     "no linear layer": (
         AdapterWeights(scales={"embeddings.word_embeddings": Scale(torch.ones(64), False)}),

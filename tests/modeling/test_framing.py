@@ -46,7 +46,7 @@ def test_a_text_is_cut_inside_its_frame_as_the_library_cuts_it(name: str, side: 
 
 def test_types_are_the_tokenizers_own() -> None:
     words = tokenizer("$A [SEP] [CLS]:2")
-    found = words("a b c")
+    found = words("a b c", return_token_type_ids=True)
     assert Frame.of(words).types(5) == found["token_type_ids"] == [0, 0, 0, 0, 2]
 
 

@@ -45,9 +45,10 @@ class Apertium(Component):
     """Rule-based translation with Apertium (Forcada et al. 2011), from the packages of the system.
 
     Sentences are sent a block at a time, each a paragraph of its own.  The tagger still carries a little from one to the next: of two
-    ways to read a word it may choose by the sentence before, so that another `block` can change a few words in a hundred sentences.  Words that Apertium does not know, or knows and cannot inflect, are passed through and counted; of
-    two forms that it offers the first is taken.  A text's own ``*``, ``#``, ``@`` and ``/`` stay.  `via` names languages
-    between source and target (``via: [es]`` for en → es → gl).
+    ways to read a word it may choose by the sentence before, so that another `block` can change a few words in a hundred sentences.
+    Words that Apertium does not know, or knows and cannot inflect, are passed through and counted; of two forms that it offers the
+    first is taken.  A text's own ``*``, ``#``, ``@`` and ``/`` stay.  `via` names languages between source and target
+    (``via: [es]`` for en → es → gl).
 
     Its dictionaries are GPL; that covers the program and its data, not the text it translates.
     """
