@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import sentence_folder, vocabulary
-from langadapt.artifacts.files import write_json
+from langadapt.artifacts.files import stamps, write_json
 from langadapt.errors import ModelError
 from langadapt.modeling.checkpoint_folder import header
 from langadapt.modeling.encoder import EncoderModule, EncoderSettings
@@ -109,8 +109,10 @@ def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] 
     if lowercase:
         put_lowercase_first(tokenizer)
     _check_rows(tokenizer, model, folder)
-    if not options:  # quantised weights are another precision of ones that were looked at
+    mark = (str(place), *stamps(place))
+    if not options and mark not in _PROBED:  # quantised weights are another precision of ones that were looked at
         _check_padding(model, pad_id(tokenizer), folder)
+        _PROBED.add(mark)
     settings = settings.with_(max_length=longest_text(settings.max_length, tokenizer, model))
     return LoadedEncoder(model, tokenizer, settings, transforms, vocabulary.load(folder), place)
 
@@ -123,6 +125,10 @@ def _check_rows(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, fold
             where=str(folder),
             hint="Tokenizer and weights do not belong together: take both from one checkpoint.",
         )
+
+
+_PROBED: set[tuple[Any, ...]] = set()
+"""Folders whose architecture was tried in this process, by the stamps of their files."""
 
 
 def _check_padding(model: PreTrainedModel, padding: int, folder: Path) -> None:
