@@ -269,6 +269,10 @@ class Runner:
             self._train_together(stage)
         else:
             self._share(stage)
+            if self.rank > 0:  # the first process makes it: transformers 5 writes no checkpoint on any other
+                while not self.store.has(stage.key):
+                    time.sleep(0.1)
+                return
             waiting = lambda: self.log.info("another build is making this; waiting for it")  # noqa: E731
             with self.store.lock(stage.key, waiting):
                 if self.store.has(stage.key):
