@@ -6,6 +6,7 @@ user's file is malformed; what both do beyond that is to set five variables, so 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -86,13 +87,10 @@ def _tell(rank: int, code: int, count: int, log: IO[bytes] | None, workers: list
     """Say what ended the run, unless the first process has said it; returns the run's exit code."""
     first = workers[0]
     if rank and code > 0:  # an error that all of them meet: the first one says it
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it may wait for this one for ever
             first.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            pass
-        else:
-            if first.returncode:
-                return first.returncode if first.returncode > 0 else 128 - first.returncode
+        if first.returncode:
+            return first.returncode if first.returncode > 0 else 128 - first.returncode
     if rank == 0 and code > 0:
         return code
     how = f"was ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
