@@ -188,6 +188,7 @@ class Runner:
         self._event("processes", count=len(processes), backend=backend, pids=processes)
 
     def _run(self) -> None:
+        self._event("build_start", pid=os.getpid())
         self._write_lock()
         if self.together:
             self._meet()
@@ -277,6 +278,7 @@ class Runner:
             with self.store.lock(stage.key, waiting):
                 if self.store.has(stage.key):
                     self.outcome.reused.append(stage.name)
+                    self._event("stage_end", stage=stage.name, key=stage.key, outcome="reused")
                     return
                 self._produce(stage)
         seconds = time.monotonic() - start

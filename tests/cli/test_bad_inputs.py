@@ -7,10 +7,13 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from langadapt.store import Store
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -254,16 +257,20 @@ def test_full_disk(build: Run, tmp_path: Path) -> None:
 def test_two_builds_at_once_take_turns(build: Run, tmp_path: Path, run: Run) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
+    keys = json.loads(build("--json", "--out=zero").stdout)["keys"]
+    for folder in (tmp_path / "store").glob("objects/*"):
+        shutil.rmtree(folder)
+    # Processes of their own: the warm one would answer one after the other.
+    cold = {"OMP_NUM_THREADS": "1"}
     with ThreadPoolExecutor(2) as pool:
-        # Processes of their own: the warm one would answer one after the other.
-        cold = {"OMP_NUM_THREADS": "1"}
-        first, second = pool.map(lambda out: build(f"--out={out}", "--json", env=cold), ("one", "two"))
+        with Store(tmp_path / "store").lock(keys["tuned"]):  # neither can train before both have begun
+            builds = [pool.submit(build, f"--out={out}", "--json", env=cold) for out in ("one", "two")]
+            end = time.monotonic() + 120
+            while not all((tmp_path / out / "events.jsonl").is_file() for out in ("one", "two")):
+                assert time.monotonic() < end, "a build did not begin"
+                time.sleep(0.05)
+        first, second = (one.result() for one in builds)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    spans = []
-    for name in ("one", "two"):
-        times = [json.loads(line)["time"] for line in (tmp_path / name / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-        spans.append((times[0], times[-1]))
-    assert max(begin for begin, _ in spans) < min(end for _, end in spans)  # they did overlap
     a, b = json.loads(first.stdout), json.loads(second.stdout)
     assert a["keys"] == b["keys"]
     # Every stage was run once, by the one or the other.
