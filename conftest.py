@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from langadapt.contracts.component import Context
 from langadapt.registry.catalog import Catalog
-from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

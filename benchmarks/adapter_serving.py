@@ -24,6 +24,7 @@ import torch
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.tables import lines
+from langadapt.contracts import States
 from langadapt.inference.encoder import Encoder
 from langadapt.modeling.batching import group_by_length
 from langadapt.modeling.pooling import Mean
@@ -240,7 +241,7 @@ class Library:
             else:
                 self.model.set_active_adapters(BatchSplit(*used, batch_sizes=[names.count(name) for name in used]))
             hidden = self.model(**inputs).last_hidden_state
-        return Mean().pool((hidden,), mask).cpu().numpy()
+        return Mean().pool(States(hidden, mask, mask)).cpu().numpy()
 
 
 def interleaved(runs: dict[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, list[float]]:

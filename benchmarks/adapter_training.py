@@ -110,9 +110,9 @@ def reciprocal_ranks(way: str, options: argparse.Namespace) -> np.ndarray:
     from langadapt_evaluators.retrieval import Retrieval
 
     from langadapt.artifacts import retrieval
+    from langadapt.contracts.component import Context
     from langadapt.inference.encoder import Encoder
     from langadapt.manifests.resource import PathSource, Resource, Sources
-    from langadapt.registry.component import Context
 
     out = options.work / way
     key = json.loads((out / "lock.json").read_text(encoding="utf-8"))["stages"]["adapter"]["key"]

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.artifacts.tables import lines
+from langadapt.contracts.component import Context
 from langadapt.modeling.token_ids import token_ids
-from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

@@ -96,9 +96,9 @@ def measure(options: argparse.Namespace, checkpoint: str) -> None:
 
 def train(way: str, options: argparse.Namespace) -> dict[str, Any]:
     """A few siamese multiple-negatives steps; peak memory and seconds a step."""
+    from langadapt.contracts.training import Batch, Models
     from langadapt.modeling.encoder import EncoderModule
     from langadapt.modeling.loading import load_model
-    from langadapt.registry.kinds import Batch
     from langadapt.registry.plugins import load_plugins
     from langadapt.registry.registry import Registry
 
@@ -126,7 +126,7 @@ def train(way: str, options: argparse.Namespace) -> dict[str, Any]:
         ids = torch.randint(5, vocabulary, (2 * options.batch, options.length)).tolist()
         half_precision = options.device != "cpu"
         with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=half_precision):
-            total = objective.loss(encoder, None, Batch(ids, options.batch, {"pairs": options.batch}), step).total
+            total = objective.loss(Models(encoder), Batch(ids, options.batch, {"pairs": options.batch}), step).total
         (total / options.batch).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -22,10 +22,10 @@ from sentence_transformers import (
     models,
 )
 
+from langadapt.contracts.component import Context
 from langadapt.inference.encoder import Encoder
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

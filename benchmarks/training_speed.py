@@ -28,7 +28,7 @@ from sentence_transformers import (
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts import tables
-from langadapt.registry.component import Context
+from langadapt.contracts.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 from langadapt.training.loop import Settings, train
@@ -74,7 +74,7 @@ def ours(base: str, rows: Dataset, batch: int, steps: int, precision: str, regis
     settings = Settings(steps, batch, 2e-5, 0.01, 0, 1.0, precision, 4096, 10**9, "last")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        data = TokenizedRows.of(rows, loaded.tokenizer, 128, "truncate")
+        data = TokenizedRows.of(rows, loaded.tokenizer, 128, objective.roles())
         encoder = loaded.module(registry.build("pooler", "mean"))
         schedule: Any = registry.build("schedule", "linear")
         optimizer: Any = registry.build("optimizer", "adamw")

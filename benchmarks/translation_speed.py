@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.compose import RawStage
+from langadapt.contracts.component import Context
 from langadapt.manifests import yaml
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.plan import Pinner
-from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

@@ -36,7 +36,7 @@ else:
     elif what == "train":
         from datasets import Dataset
         from langadapt.artifacts import encoder as encoders
-        from langadapt.registry.component import Context
+        from langadapt.contracts.component import Context
         from langadapt.registry.plugins import load_plugins
         from langadapt.registry.registry import Registry
         from langadapt.training.loop import Settings, train

@@ -30,13 +30,14 @@ from datasets import Dataset
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.picture import loss_curves
 from langadapt.artifacts.tables import lines
+from langadapt.contracts import Models, Role
+from langadapt.contracts.component import Context
 from langadapt.manifests.resource import Format, PathSource, Resource, Sources
 from langadapt.modeling.layers import keep_layers
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.modeling.surgery import apply_mixture, unigram_log_probabilities, vocab_of
 from langadapt.modeling.token_ids import token_ids
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 from langadapt.training.loop import Settings, Validation, train
@@ -227,8 +228,11 @@ def fit(
 ) -> tuple[list[tuple[int, float]], int]:
     """MLM for some steps; (step, held-out loss), step 0 first, and about how many tokens it has seen."""
     objective: Any = registry.build("objective", "mlm")
-    rows, held = (TokenizedRows.of(Dataset.from_dict({"text": part}), loaded.tokenizer, 64, "split") for part in (texts.train, texts.held))
-    held = TokenizedRows(held.rows[:: max(1, len(held) // 128)])
+    rows, held = (
+        TokenizedRows.of(Dataset.from_dict({"text": part}), loaded.tokenizer, 64, {"text": Role.TEXT}, "split")
+        for part in (texts.train, texts.held)
+    )
+    held = held.take(range(0, len(held), max(1, len(held) // 128)))
     length = float(rows.lengths().mean())
     batch = max(1, round(options.tokens / length))
     registry.build("adaptation", adaptation).attach(loaded.model)  # type: ignore[attr-defined]
@@ -252,15 +256,15 @@ def fit(
 
 
 @torch.no_grad()
-def held_out_loss(encoder: Any, objective: Any, held: TokenizedRows, tokenizer: Any) -> float:
+def held_out_loss(encoder: Any, objective: Any, held: list[dict[str, Any]], tokenizer: Any) -> float:
     """Mean loss of a masked token; the same tokens are masked every time."""
     training = encoder.training
     encoder.eval()
     rng = np.random.default_rng(7)
     total = count = 0.0
     for start in range(0, len(held), 64):
-        batch = objective.collate(held.rows[start : start + 64], tokenizer, rng)
-        total += float(objective.loss(encoder, None, batch, 0).total)
+        batch = objective.collate(held[start : start + 64], tokenizer, rng)
+        total += float(objective.loss(Models(encoder), batch, 0).total)
         count += batch.count
     encoder.train(training)
     return total / count

@@ -25,11 +25,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from langadapt.artifacts.tables import lines
+from langadapt.contracts.component import Context
+from langadapt.contracts.vocabulary import Vocab
 from langadapt.manifests.resource import Format, PathSource, Resource, Sources
 from langadapt.modeling.surgery import vocab_of
-from langadapt.modeling.vocab import Vocab
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

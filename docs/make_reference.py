@@ -11,11 +11,13 @@ import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from langadapt.contracts import hooks
+from langadapt.contracts.component import Component
+from langadapt.contracts.kinds import KINDS
+from langadapt.contracts.training import Adaptation, LightAdaptation
 from langadapt.manifests.language import DomainManifest, LanguageManifest
 from langadapt.manifests.recipe import STAGES, RecipeManifest
 from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
-from langadapt.registry import hookspecs
-from langadapt.registry.kinds import KINDS, LightAdaptation
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 
@@ -30,16 +32,12 @@ def components() -> str:
     """Every kind's contract and every component's docstring and options."""
     registry = Registry(load_plugins())
     parts = [NOTE, "# Components\n"]
-    for kind, spec in KINDS.items():
-        parts.append(f"## {kind}\n\n{inspect.getdoc(spec.protocol)}\n")
-        for method in spec.methods:
-            function = getattr(spec.protocol, method)
-            parts.append(f"- `{method}{inspect.signature(function)}`: {' '.join((inspect.getdoc(function) or '').split())}")
-        if spec.light:
-            parts.append(f"\n{inspect.getdoc(LightAdaptation)}  It has `light = True` and also:\n")
-        for method in spec.light:
-            function = getattr(LightAdaptation, method)
-            parts.append(f"- `{method}{inspect.signature(function)}`: {' '.join((inspect.getdoc(function) or '').split())}")
+    for kind, contract in KINDS.items():
+        parts.append(f"## {kind}\n\n`langadapt.contracts.{contract.__name__}`: {inspect.getdoc(contract)}\n")
+        parts += _members(contract, Component)
+        if contract is Adaptation:
+            parts.append(f"\n`langadapt.contracts.{LightAdaptation.__name__}`: {inspect.getdoc(LightAdaptation)}\n")
+            parts += _members(LightAdaptation, Adaptation)
         parts.append("")
         for item in registry.list(kind):
             found = registry.get(kind, item.ref.name)
@@ -50,10 +48,29 @@ def components() -> str:
     return "\n".join(parts)
 
 
-def hooks() -> str:
+def _members(contract: type, base: type) -> list[str]:
+    """What a contract adds to its base: attributes with their defaults, methods with their signatures; abstract ones must be written."""
+    lines = []
+    notes = _notes(contract)
+    for name in contract.__annotations__:
+        if name in notes and name not in getattr(contract, "model_fields", {}):
+            default = f" = `{getattr(contract, name)!r}`" if hasattr(contract, name) else ", required"
+            lines.append(f"- `{name}`{default}: {notes[name]}")
+    for name, member in vars(contract).items():
+        function = member.fget if isinstance(member, property) else member
+        if name.startswith("_") or not inspect.isfunction(function) or name in dir(base):
+            continue
+        told = " ".join((inspect.getdoc(function) or "").split())
+        must = ", required" if name in contract.__abstractmethods__ else ""
+        shown = name if isinstance(member, property) else f"{name}{inspect.signature(function)}"
+        lines.append(f"- `{shown}`{must}: {told}")
+    return lines
+
+
+def hook_page() -> str:
     """Every hook with its signature and docstring."""
     parts = [NOTE, "# Hooks\n\nHooks register and observe; they never change a result.\n"]
-    for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
+    for name, function in inspect.getmembers(hooks, inspect.isfunction):
         if name.startswith("langadapt_"):
             parts.append(f"## {name}\n\n```python\ndef {name}{inspect.signature(function)}\n```\n\n{inspect.getdoc(function)}\n")
     return "\n".join(parts)
@@ -125,7 +142,7 @@ def _notes(model: Any) -> dict[str, str]:
 
 
 def main() -> int:
-    pages = {"components.md": components(), "hooks.md": hooks(), "manifests.md": manifests()}
+    pages = {"components.md": components(), "hooks.md": hook_page(), "manifests.md": manifests()}
     stale = [name for name, text in pages.items() if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
         for name in stale:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from langadapt.version import __version__
 
 _PUBLIC = {
     "build": "langadapt.runner",
     "plan": "langadapt.runner",
     "Encoder": "langadapt.inference.encoder",
-    "Component": "langadapt.registry.component",
-    "Context": "langadapt.registry.component",
-    "Unkeyed": "langadapt.registry.component",
-    "ComponentRef": "langadapt.registry.hookspecs",
-    "hookimpl": "langadapt.registry.hookspecs",
+    "Component": "langadapt.contracts.component",
+    "Context": "langadapt.contracts.component",
+    "Unkeyed": "langadapt.contracts.component",
+    "ComponentRef": "langadapt.contracts.hooks",
+    "hookimpl": "langadapt.contracts.hooks",
     "LangadaptError": "langadapt.errors",
 }
 
@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from langadapt.contracts.component import Component, Context, Unkeyed
+    from langadapt.contracts.hooks import ComponentRef, hookimpl
     from langadapt.errors import LangadaptError
     from langadapt.inference.encoder import Encoder
-    from langadapt.registry.component import Component, Context, Unkeyed
-    from langadapt.registry.hookspecs import ComponentRef, hookimpl
     from langadapt.runner import build, plan
 
 

@@ -16,12 +16,14 @@ from langadapt import runner
 from langadapt.artifacts import dataset
 from langadapt.artifacts.files import write_json
 from langadapt.artifacts.picture import token_bars
+from langadapt.contracts.component import Context
+from langadapt.contracts.plan import Request
+from langadapt.contracts.vocabulary import TokenizerTrainer
 from langadapt.errors import LangadaptError, PlanError
 from langadapt.modeling.loading import load_tokenizer
 from langadapt.modeling.segmentation import Advice, compare, spelling, split
 from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
-from langadapt.plan import Request, compile_plan
-from langadapt.registry.component import Context
+from langadapt.plan import compile_plan
 from langadapt.store import Store, default_root
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ def candidates(
     found, failed = {"keep": base}, {}
     for name, slot in slots.items():
         try:
-            trainer: Any = registry.build("tokenizer", slot)
+            trainer = registry.make(TokenizerTrainer, slot)
             found[name] = trainer.train(texts, base, ctx)
         except LangadaptError as error:
             failed[name] = f"{error.what}. {error.hint}" if error.hint else error.what

@@ -21,7 +21,7 @@ from langadapt.manifests.resource import Format, Resource, Sources
 from langadapt.registry.catalog import Catalog
 
 if TYPE_CHECKING:
-    from langadapt.plan import Request
+    from langadapt.contracts.plan import Request
     from langadapt.registry.registry import Registry
 
 # Formats of the resource names that shipped recipes use, for a language whose manifest does not list them.
@@ -429,7 +429,7 @@ def _chain(before: list[RawStage], after: list[RawStage]) -> list[RawStage]:
     return before + after
 
 
-INPUT_KEYS = ("encoder", "encoders", "data", "teacher", "corpus", "tokenizer", "scores")
+INPUT_KEYS = tuple(dict.fromkeys(role for stage in STAGES.values() for role in stage.inputs))
 
 
 def _rename(key: str, value: Any, renamed: Mapping[str, str]) -> Any:

@@ -15,11 +15,11 @@ import regex
 
 from langadapt.artifacts import labelled, pairs, retrieval, tables, tagged
 from langadapt.artifacts.fetch import fetch
+from langadapt.contracts.component import Context, SilentLog
+from langadapt.contracts.plan import Plan, PlannedStage
 from langadapt.errors import LangadaptError, raise_all
 from langadapt.manifests.resource import Resource
 from langadapt.modeling.scripts import share_in_scripts
-from langadapt.plan import Plan, PlannedStage
-from langadapt.registry.component import Context, SilentLog
 
 Row = tuple[str, ...]
 """The texts of one row."""
@@ -188,5 +188,5 @@ def _held_out(stage: PlannedStage) -> Iterator[Resource]:
     """Resources of which training leaves a share to the test."""
     for value in stage.slots.values():
         for item in value if isinstance(value, list) else [value]:
-            if float(getattr(item, "held_out", 0.0) or 0.0) > 0 and isinstance(data := getattr(item, "data", None), Resource):
+            if item is not None and (data := item.shared_resource()) is not None:
                 yield data

@@ -7,7 +7,6 @@ options, the keys of its inputs, pinned sources, precision and seed; not stage n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,86 +16,20 @@ from langadapt.artifacts.fetch import Pinned, pin_files, resolve_revision
 from langadapt.artifacts.files import stable_hash
 from langadapt.artifacts.licences import forbids
 from langadapt.compose import LanguageFacts, RawStage, compose
+from langadapt.contracts.component import Component
+from langadapt.contracts.data import Role, Source, TranslatedPairReader
+from langadapt.contracts.plan import Plan, PlannedStage, Request
+from langadapt.contracts.results import Exporter
+from langadapt.contracts.training import Objective
 from langadapt.errors import LangadaptError, PlanError, did_you_mean, raise_all
-from langadapt.manifests.recipe import STAGES, Load, Stage, Train
+from langadapt.manifests.recipe import STAGES, Annotate, Collect, Load, Pair, Stage, Train
 from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
 from langadapt.modeling.precision import resolve_precision
 from langadapt.registry.catalog import Catalog
-from langadapt.registry.component import Component
 from langadapt.registry.registry import Registry, option_error
 
 SCHEMA = 1
 """Raise to invalidate every stored artifact (the meaning of keys changed)."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, before anything is looked up."""
-
-    recipes: tuple[str, ...]
-    lang: str | None = None
-    domain: str | None = None
-    sets: tuple[str, ...] = ()
-    base: str | None = None
-    resources: tuple[str, ...] = ()
-    sources: str | None = None
-    translator: str | dict[str, Any] | None = None
-    licence_policy: str = "any"
-    """``permissive`` refuses resources and engines whose licence forbids redistribution, or states none."""
-    seed: int = 42
-
-
-@dataclass(frozen=True)
-class PlannedStage:
-    """One stage, validated and keyed."""
-
-    name: str
-    stage: Stage
-    slots: Mapping[str, Any]
-    """Field → component, list of components or None."""
-    inputs: Mapping[str, list[str]]
-    """Field → names of earlier stages."""
-    identity: Mapping[str, Any]
-    key: str
-    where: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """For the release alone: what its card states."""
-
-    def input_names(self) -> Iterator[str]:
-        for names in self.inputs.values():
-            yield from names
-
-    def light(self) -> bool:
-        """True when its artifact is an adapter beside a base."""
-        return bool(getattr(self.slots.get("adaptation"), "light", False))
-
-    def resources(self) -> list[Resource]:
-        """Every resource this stage or one of its components reads."""
-        found: list[Resource] = []
-        _visit_resources([self.stage, *self.slots.values()], found.append)
-        return found
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Stages in order; the last export is what a build is for."""
-
-    title: str
-    recipes: tuple[str, ...]
-    language: str
-    domain: str | None
-    seed: int
-    stages: tuple[PlannedStage, ...]
-    scripts: tuple[str, ...] = ()
-    """Of the language, by ISO 15924 codes."""
-
-    def stage(self, name: str) -> PlannedStage:
-        return next(stage for stage in self.stages if stage.name == name)
-
-    def sinks(self) -> list[PlannedStage]:
-        """Stages that no other stage reads."""
-        used = {name for stage in self.stages for name in stage.input_names()}
-        return [stage for stage in self.stages if stage.name not in used]
 
 
 def compile_plan(request: Request, registry: Registry, catalog: Catalog) -> Plan:
@@ -214,6 +147,7 @@ def _plan_stage(
         stage = stage.model_copy(update={"interpolate": _interpolation(item, stage, slots, planned[inputs["data"][0]])})
     slots = {name: _pin_all(value, item, pinner) for name, value in slots.items()}
     _check_columns(item, slots, inputs, planned)
+    _check_subjects(item, slots, inputs, planned)
     _check_light(item, stage, slots, inputs, planned)
     engine = _engine(item, slots)
     identity = _identity(stage, slots, inputs, planned, request.seed)
@@ -223,7 +157,8 @@ def _plan_stage(
     release = _release_facts(item, stage, inputs, planned, facts, request, recipes) if stage.output == "Release" else {}
     if release:
         identity["facts"] = release
-    return PlannedStage(item.name, stage, slots, inputs, identity, stable_hash(identity)[:40], item.where(), release)
+    columns = _columns(item, stage, slots, inputs, planned)
+    return PlannedStage(item.name, stage, slots, inputs, identity, stable_hash(identity)[:40], item.where(), columns, release)
 
 
 GENERATED_SHARE = 0.5
@@ -236,7 +171,7 @@ def _interpolation(item: RawStage, stage: Train, slots: Mapping[str, Any], data:
     Raises:
         PlanError: a share is asked for of an adapter, which stands beside weights that do not change.
     """
-    light = bool(getattr(slots["adaptation"], "light", False))
+    light = slots["adaptation"].light
     if light and stage.interpolate not in (None, 1.0):
         raise PlanError(
             f"stage '{item.name}' interpolates weights, and '{slots['adaptation'].name}' leaves those of the base as they are",
@@ -266,7 +201,7 @@ def _inputs(item: RawStage, stage: Stage, known: Mapping[str, RawStage], planned
                 )
             if name not in planned:
                 raise _Skip
-            output = planned[name].stage.output
+            output = planned[name].output
             if output not in types:
                 raise PlanError(f"stage '{item.name}' wants {' or '.join(types)} as '{role}', but '{name}' leaves {output}", where=where)
         if names:
@@ -285,17 +220,98 @@ def _slot(item: RawStage, stage: Stage, name: str, kind: str, registry: Registry
 
 
 def _check_columns(item: RawStage, slots: Mapping[str, Any], inputs: Mapping[str, list[str]], planned: Mapping[str, PlannedStage]) -> None:
-    objective = slots.get("objective")
+    """Whether an objective can train on the data: columns by name, and each of the sort that it reads.
+
+    Raises:
+        PlanError: a column is missing, or holds something else.
+    """
+    objective: Objective | None = slots.get("objective")
     if objective is None:
         return
     data = planned[inputs["data"][0]]
-    have = set(data.slots["source"].columns) if data.stage.output == "Pairs" else {"text"}
-    if not any(set(wanted) <= have for wanted in objective.columns):
+    have = data.columns
+    if not any(set(wanted) <= set(have) for wanted in objective.columns):
         sets = " or ".join("(" + ", ".join(wanted) + ")" for wanted in objective.columns)
         raise PlanError(
             f"objective '{objective.name}' trains on {sets}, but '{data.name}' has ({', '.join(sorted(have))})",
             where=item.where("objective"),
         )
+    if objective.needs_teacher != ("teacher" in inputs):
+        asks = f"stage '{item.name}' names a teacher, and objective '{objective.name}' asks none"
+        if objective.needs_teacher:
+            asks = f"objective '{objective.name}' asks a teacher at every step, and stage '{item.name}' names none"
+        raise PlanError(asks, where=item.where("teacher" if "teacher" in inputs else "objective"))
+    wanted = next(one for one in objective.columns if set(one) <= set(have))
+    wrong = next((name for name, role in wanted.items() if have[name] is not role), None)
+    if wrong is not None:
+        raise PlanError(
+            f"objective '{objective.name}' reads '{wrong}' as {wanted[wrong].value}, but '{data.name}' holds {have[wrong].value} there",
+            where=item.where("objective"),
+        )
+
+
+def _columns(
+    item: RawStage, stage: Stage, slots: Mapping[str, Any], inputs: Mapping[str, list[str]], planned: Mapping[str, PlannedStage]
+) -> dict[str, Role]:
+    """The columns that a stage of data leaves, and what they are.
+
+    Raises:
+        PlanError: an annotator reads a column that is not there or holds something else, or adds one that is.
+    """
+    if isinstance(stage, Pair):
+        return dict(slots["source"].columns)
+    if isinstance(stage, Collect):
+        return {"text": Role.TEXT}
+    if not isinstance(stage, Annotate):
+        return {}
+    found = dict(planned[inputs["data"][0]].columns)
+    for annotator in slots["annotators"]:
+        for name, role in annotator.reads().items():
+            if found.get(name) is not role:
+                has = f"holds {found[name].value} there" if name in found else f"has ({', '.join(found)})"
+                raise PlanError(
+                    f"'{annotator.name}' reads '{name}' as {role.value}, but '{inputs['data'][0]}' {has}",
+                    where=item.where("annotators"),
+                    hint=f"Name another column: {{use: {annotator.name}, of: COLUMN}}." if "of" in type(annotator).model_fields else None,
+                )
+        taken = next((name for name in annotator.adds() if name in found), None)
+        if taken is not None:
+            raise PlanError(f"'{annotator.name}' would add '{taken}', which the data already have", where=item.where("annotators"))
+        found |= annotator.adds()
+    return found
+
+
+def _check_subjects(item: RawStage, slots: Mapping[str, Any], inputs: Mapping[str, list[str]], planned: Mapping[str, PlannedStage]) -> None:
+    """Whether what is scored, trained or released is what the components of the stage take.
+
+    Raises:
+        PlanError: a scorer where an encoder is meant, or the other way round.
+    """
+    sorts = {name: planned[name].output for role in ("encoder", "encoders") for name in inputs.get(role, [])}
+    for name, sort in sorts.items():
+        for evaluator in slots.get("evaluators", []):
+            if sort not in evaluator.subjects:
+                raise PlanError(
+                    f"the evaluator '{evaluator.name}' scores {' or '.join(sorted(evaluator.subjects))}, and '{name}' is a {sort}",
+                    where=item.where("evaluators"),
+                    hint="A scorer reads pairs: rerank scores it." if sort == "Scorer" else None,
+                )
+        for exporter in slots.get("exporters", []):
+            if sort != exporter.subject:
+                raise PlanError(
+                    f"the exporter '{exporter.name}' writes {exporter.subject}s, and '{name}' is a {sort}",
+                    where=item.where("exporters"),
+                    hint="A scorer is released with exporters: cross-encoder." if sort == "Scorer" else None,
+                )
+        objective = slots.get("objective")
+        if objective is not None and sort == "Scorer" and objective.leaves != "Scorer":
+            raise PlanError(f"'{name}' is a scorer, and '{objective.name}' trains encoders", where=item.where("encoder"))
+    if (objective := slots.get("objective")) is not None and objective.leaves == "Scorer":
+        wrong = [role for role in ("pooler", "validation") if slots.get(role) is not None]
+        if slots["adaptation"].light:
+            wrong.append("adaptation")
+        if wrong:
+            raise PlanError(f"'{objective.name}' leaves a scorer, which takes no {' and no '.join(wrong)}", where=item.where(wrong[0]))
 
 
 def _check_light(
@@ -317,7 +333,8 @@ def _check_light(
                 hint="Continue with the same adaptation and options, or start from the base.",
             )
         return
-    alone = [exporter.name for exporter in slots.get("exporters", []) if getattr(exporter, "adapter_only", False)]
+    _check_exporters(item, slots.get("exporters", []), inputs)
+    alone = [exporter.name for exporter in slots.get("exporters", []) if exporter.adapter_only]
     if alone and before is None:
         raise PlanError(
             f"the exporter '{alone[0]}' writes an adapter alone, but '{inputs['encoder'][0]}' has trained none",
@@ -340,17 +357,37 @@ def _check_light(
         )
 
 
+def _check_exporters(item: RawStage, exporters: list[Exporter], inputs: Mapping[str, list[str]]) -> None:
+    """Whether exporters have what they read, and can stand beside one another.
+
+    Raises:
+        PlanError: one needs texts that the stage does not name, or writes an encoder of its own beside another exporter.
+    """
+    for exporter in exporters:
+        if exporter.needs_texts and "data" not in inputs:
+            raise PlanError(
+                f"the exporter '{exporter.name}' reads texts, and stage '{item.name}' names none",
+                where=item.where("exporters"),
+                hint="Give the stage 'data': the corpus or pairs that the encoder was made for.",
+            )
+        if exporter.makes_another and len(exporters) > 1:
+            raise PlanError(
+                f"the exporter '{exporter.name}' writes another encoder than the stage's, so it must be the only one",
+                where=item.where("exporters"),
+                hint="Release the other form in an export stage of its own.",
+            )
+
+
 def _engine(item: RawStage, slots: Mapping[str, Any]) -> dict[str, Any] | None:
     """What translates in a stage: part of its identity, for its name and licence stand in every row.
 
     Raises:
         PlanError: no translator is named, or it cannot serve the pair here.
     """
-    source: Any = slots.get("source")
-    translator = slots.get("translator")
-    target = getattr(source, "target_language", None)
-    if target is None:
+    source, translator = slots.get("source"), slots.get("translator")
+    if not isinstance(source, TranslatedPairReader):
         return None
+    target = source.target_language
     pair = f"{source.source_language} → {target}"
     ask = f"'langadapt translators --from {source.source_language} --to {target}' lists what can serve it here."
     if translator is None:
@@ -415,16 +452,6 @@ def _identities(value: Any) -> Any:
     return [item.identity() for item in value] if isinstance(value, list) else value.identity()
 
 
-def _visit_resources(values: list[Any], seen: Any) -> None:
-    for value in values:
-        if isinstance(value, Resource):
-            seen(value)
-        elif isinstance(value, BaseModel):
-            _visit_resources([getattr(value, name) for name in type(value).model_fields], seen)
-        elif isinstance(value, list | tuple):
-            _visit_resources(list(value), seen)
-
-
 def _pin_all(value: Any, item: RawStage, pinner: Pinner) -> Any:
     """A copy of a model, component or list in which every resource is pinned."""
     if isinstance(value, Resource):
@@ -479,8 +506,8 @@ class Pinner:
                 identity["files"] = hub.files
             return Pinned("hub", identity, f"{hub.id}@{commit[:12]}", hub_id=hub.id, revision=commit, files=tuple(hub.files))
         assert resource.sources.starter is not None
-        component = self.registry.build("source", resource.sources.starter, where)
-        identity = {"component": component.identity(), "fingerprint": component.fingerprint()}  # type: ignore[attr-defined]
+        component = self.registry.make(Source, resource.sources.starter, where)
+        identity = {"component": component.identity(), "fingerprint": component.fingerprint()}
         return Pinned("starter", identity, f"starter: {component.name}", component=component)
 
     def _place(self, resource: Resource, where: str) -> str:

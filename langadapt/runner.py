@@ -21,32 +21,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from langadapt import __version__, publishing
+from langadapt import publishing
 from langadapt.artifacts.fetch import check_unchanged
 from langadapt.artifacts.files import read_json, write_json
 from langadapt.artifacts.page import PAGE
 from langadapt.artifacts.picture import loss_curves
+from langadapt.contracts.component import Component, Context
+from langadapt.contracts.data import TranslatedPairReader
+from langadapt.contracts.plan import Plan, PlannedStage, Request
 from langadapt.data_check import check_data
 from langadapt.errors import LangadaptError, PlanError, RegistryError, StageFailed, StoreError
-from langadapt.plan import Plan, PlannedStage, Request, compile_plan, differences
+from langadapt.plan import compile_plan, differences
 from langadapt.registry.catalog import Catalog
-from langadapt.registry.component import Component, Context
 from langadapt.registry.plugins import load_plugins, stdout_to_stderr
 from langadapt.registry.registry import Registry
 from langadapt.reporting import ConsoleLog
 from langadapt.store import Store, default_root, disk_error
-
-MODULES = {
-    "load": "load",
-    "collect": "collect",
-    "pair": "pair",
-    "train-tokenizer": "train_tokenizer",
-    "init-vocab": "init_vocab",
-    "train": "train",
-    "fit-transform": "fit_transform",
-    "evaluate": "evaluate",
-    "export": "export",
-}
+from langadapt.version import __version__
 
 
 @dataclass
@@ -290,8 +281,8 @@ class Runner:
     def _share(self, stage: PlannedStage) -> None:
         """On many processes each translates a part into the common memory; one of them then makes the artifact from it."""
         world = int(os.environ.get("WORLD_SIZE", "1"))
-        source: Any = stage.slots.get("source")
-        if world > 1 and hasattr(source, "share") and not self.store.has(stage.key):
+        source = stage.slots.get("source")
+        if world > 1 and isinstance(source, TranslatedPairReader) and not self.store.has(stage.key):
             try:
                 source.share(stage.slots["translator"], self._context(stage), self.rank, world)
             except Exception as error:
@@ -344,7 +335,7 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         context = self._context(stage)
         inputs = {role: [self.store.path(self.plan.stage(name).key) for name in names] for role, names in stage.inputs.items()}
-        module = importlib.import_module(f"langadapt.stages.{MODULES[stage.stage.do]}")
+        module = importlib.import_module(f"langadapt.stages.{stage.stage.do.replace('-', '_')}")
         record: dict[str, Any] = module.run(Job(stage, inputs, folder, context, self.registry))
         for resource in stage.resources():  # what the key states is what was read, to the end
             check_unchanged(resource)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from langadapt.contracts.plan import Request
 from langadapt.errors import LangadaptError, ModelError, PlanError, RegistryError
-from langadapt.plan import Request, compile_plan
+from langadapt.plan import compile_plan
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.registry import Registry
 from langadapt.runner import build

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError
 from langadapt.modeling.segmentation import ENOUGH, Cut, recommend, spelling, split, splitter
-from langadapt.registry.component import Context
 from tests.test_vocabulary_recipes import head
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

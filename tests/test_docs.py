@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from langadapt.compose import parse_manifest
+from langadapt.contracts import hooks
 from langadapt.manifests import yaml
 from langadapt.manifests.language import DomainManifest, LanguageManifest
 from langadapt.manifests.recipe import RecipeManifest
-from langadapt.registry import hookspecs
 from langadapt.registry.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,9 +74,9 @@ def test_the_plugin_of_the_how_to_works(tmp_path: Path) -> None:
 
 
 def test_every_hook_and_component_is_documented(registry: Registry) -> None:
-    for name in dir(hookspecs):
+    for name in dir(hooks):
         if name.startswith("langadapt_"):
-            assert getattr(hookspecs, name).__doc__, name
+            assert getattr(hooks, name).__doc__, name
     for item in registry.list():
         found = registry.get(item.ref.kind, item.ref.name)
         assert (found.__doc__ or "").strip(), item.ref

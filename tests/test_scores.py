@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from langadapt.artifacts import scores
-from langadapt.registry.kinds import Score
+from langadapt.contracts.results import Score
 
 
 def of(values: dict[str, tuple[float, np.ndarray]], **more: object) -> scores.Scores:

@@ -17,8 +17,8 @@ from langadapt_tokenizers.trained import WordPiece
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertConfig, DistilBertConfig, RobertaConfig
 
+from langadapt.contracts.component import Context
 from langadapt.modeling.loading import save_checkpoint, save_tokenizer
-from langadapt.registry.component import Context
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

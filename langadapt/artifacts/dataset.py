@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langadapt.artifacts.files import read_json, write_json
+from langadapt.contracts.data import Columns, Role
 from langadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 ROWS, ABOUT = "rows.arrow", "about.json"
 
 TEXTS = ("text", "premise", "hypothesis", "sentence1", "sentence2", "anchor", "positive", "negative", "source", "target")
-"""Standard columns of running text; others say where a row came from."""
+"""Columns of running text in tables that come without a word of what their columns are."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,29 @@ class Table:
     rows: Dataset
     about: dict[str, Any]
 
+    @property
+    def roles(self) -> dict[str, Role]:
+        """What the columns are that objectives may read."""
+        return {name: Role(role) for name, role in self.about["roles"].items()}
+
     def texts(self) -> Iterator[str]:
         """Every text of every text column, row by row."""
-        names = text_columns(self.rows)
+        roles = self.roles
         for row in self.rows:
-            for name in names:
-                if row[name]:  # a triplet without a hard negative has none
+            for name, role in roles.items():
+                if not row[name]:  # a triplet without a hard negative has none
+                    continue
+                if role is Role.TEXT:
                     yield row[name]
+                elif role is Role.TEXTS:
+                    yield from row[name]
 
 
-def text_columns(rows: Dataset) -> list[str]:
-    """The columns that hold running text."""
-    return [name for name in rows.column_names if name in TEXTS]
-
-
-def save(rows: Dataset, about: dict[str, Any], folder: Path) -> None:
+def save(rows: Dataset, roles: Columns, about: dict[str, Any], folder: Path) -> None:
     """Write rows and description; the same rows always give the same bytes.
+
+    Args:
+        roles: what the columns are that objectives may read; others say where a row came from.
 
     Raises:
         DataError: there are no rows.
@@ -54,7 +62,8 @@ def save(rows: Dataset, about: dict[str, Any], folder: Path) -> None:
     table = table.replace_schema_metadata(None).combine_chunks()
     with pyarrow.OSFile(str(folder / ROWS), "wb") as sink, pyarrow.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=10_000)
-    write_json(folder / ABOUT, {"rows": len(rows), "columns": rows.column_names, **about})
+    told = {name: role.value for name, role in roles.items() if name in rows.column_names}
+    write_json(folder / ABOUT, {"rows": len(rows), "columns": rows.column_names, "roles": told, **about})
 
 
 def load(folder: Path) -> Table:

@@ -14,9 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import sentence_folder, vocabulary
 from langadapt.artifacts.files import stamps, write_json
+from langadapt.contracts.encoder import EncoderSettings
+from langadapt.contracts.vectors import Pooler
 from langadapt.errors import ModelError
 from langadapt.modeling.checkpoint_folder import header
-from langadapt.modeling.encoder import EncoderModule, EncoderSettings
+from langadapt.modeling.encoder import EncoderModule
 from langadapt.modeling.framing import type_frame
 from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
 from langadapt.modeling.positions import room
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 SETTINGS, TRANSFORMS = "encoder.json", "transforms.safetensors"
+POOLING, OUTPUT = "pooler.safetensors", "output.safetensors"
 
 
 @dataclass
@@ -41,11 +44,38 @@ class LoadedEncoder:
     """Where the rows of its vocabulary came from, if it was ever moved."""
     checkpoint: Path | None = None
     """The folder its weights were read from."""
+    pooling: Any = None
+    """The pooler's weights: as a module once there is one, before that as tensors by name."""
+    output: dict[str, Any] | None = None
+    """What the transform that `settings.output` names was fitted to: arrays by name."""
 
-    def module(self, pooler: Any, budget: int = 4096) -> EncoderModule:
-        """The encoder as one module; `pooler` is the component that the settings name."""
+    def module(self, pooler: Pooler, budget: int = 4096) -> EncoderModule:
+        """The encoder as one module; `pooler` is the component that the settings name.
+
+        Raises:
+            ModelError: weights of another pooler lie beside the encoder's.
+        """
         types = type_frame(self.tokenizer, self.model)
-        return EncoderModule(self.model, pooler, pad_id(self.tokenizer), self.transforms, budget, types)
+        found = EncoderModule(self.model, pooler, pad_id(self.tokenizer), self.transforms, budget, types)
+        if self.pooling is not None and found.pooling is not None:
+            tensors = self.pooling if isinstance(self.pooling, dict) else self.pooling.state_dict()
+            try:
+                found.pooling.load_state_dict(tensors)
+            except RuntimeError as error:
+                what = " ".join(str(error).split())[:200]
+                raise ModelError(f"the weights of its pooler '{pooler.name}' do not fit: {what}", where=str(self.checkpoint)) from error
+        self.pooling = found.pooling
+        return found
+
+    @property
+    def has_mlm_head(self) -> bool:
+        """Whether the model can predict tokens."""
+        return self.model.base_model is not self.model
+
+    def choose_pooler(self, slot: dict[str, Any]) -> None:
+        """Pool in another way; weights of the pooler before are dropped."""
+        if slot != self.settings.pooler:
+            self.settings, self.pooling = self.settings.with_(pooler=slot), None
 
 
 def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
@@ -66,9 +96,16 @@ def save_settings(encoder: LoadedEncoder, folder: Path) -> None:
     if encoder.origins is not None:
         vocabulary.save(encoder.origins, folder)
     write_json(folder / SETTINGS, dataclasses.asdict(settings))
-    if encoder.transforms:
-        from safetensors.torch import save_file
+    from safetensors.torch import save_file
 
+    if encoder.pooling is not None:
+        weights = encoder.pooling if isinstance(encoder.pooling, dict) else encoder.pooling.state_dict()
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, str(folder / POOLING))
+    if encoder.output is not None:
+        from safetensors.numpy import save_file as save_arrays
+
+        save_arrays(encoder.output, str(folder / OUTPUT))
+    if encoder.transforms:
         tensors = {
             f"{i}.{name}": value for i, pair in enumerate(encoder.transforms) for name, value in zip(("weight", "bias"), pair, strict=True)
         }
@@ -114,7 +151,25 @@ def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] 
         _check_padding(model, pad_id(tokenizer), folder)
         _PROBED.add(mark)
     settings = settings.with_(max_length=longest_text(settings.max_length, tokenizer, model))
-    return LoadedEncoder(model, tokenizer, settings, transforms, vocabulary.load(folder), place)
+    return LoadedEncoder(model, tokenizer, settings, transforms, vocabulary.load(folder), place, *_beside(folder, settings))
+
+
+def _beside(folder: Path, settings: EncoderSettings) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Weights of the pooler, and what the output transform was fitted to, where a folder of ours has them."""
+    from safetensors.numpy import load_file as load_arrays
+    from safetensors.torch import load_file
+
+    if not (folder / SETTINGS).is_file():
+        return None, None
+    for name in (POOLING, OUTPUT):
+        if (folder / name).is_file():
+            header(folder / name)  # refuses what is no safetensors file
+    pooling = load_file(str(folder / POOLING)) if (folder / POOLING).is_file() else None
+    if settings.output is None:
+        return pooling, None
+    if not (folder / OUTPUT).is_file():
+        raise ModelError(f"there is no {OUTPUT}, which its '{settings.output['use']}' needs", where=str(folder), hint="Copy it again.")
+    return pooling, load_arrays(str(folder / OUTPUT))
 
 
 def _check_rows(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, folder: Path) -> None:
@@ -222,7 +277,7 @@ def settings_file(path: Path) -> EncoderSettings:
         problem = error.errors()[0]
         name, value = ".".join(map(str, problem["loc"])), repr(problem.get("input"))[:80]
         raise ModelError(f"its '{name}' is {value}: {problem['msg'].lower()}", where=str(path), hint="Copy the folder again.") from error
-    for name, slot in (("pooler", found.pooler), ("normalizer", found.normalizer)):
+    for name, slot in (("pooler", found.pooler), ("normalizer", found.normalizer), ("output", found.output)):
         if slot is not None and not isinstance(slot.get("use"), str):
             raise ModelError(f"its '{name}' names no component ('use')", where=str(path), hint="Copy the folder again.")
     return found

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.artifacts.files import damage, digests, file_digest, path_identity, read_json, stable_hash, stamps, write_json
+from langadapt.contracts.component import Component, Context
 from langadapt.errors import DataError, StoreError
 from langadapt.manifests.resource import Resource
 from langadapt.modeling.settings_files import regular
-from langadapt.registry.component import Component, Context
 
 # Checkpoints: weights as safetensors, configuration and tokenizer files; never pickles or code.
 CHECKPOINT_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "1_Pooling/*", "2_*/*"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from langadapt.artifacts.fetch import fetch
 from langadapt.artifacts.resource_rows import NAMES, ResourceRows
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Context
 
 PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"))
 

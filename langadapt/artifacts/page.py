@@ -30,6 +30,8 @@ class Dropped:
     name: str
     count: int
     samples: list[dict[str, Any]]
+    repeats: bool = False
+    """Whether what it took out repeated what it left."""
 
 
 def data_page(title: str, facts: Mapping[str, Any], kept: Dataset, dropped: Sequence[Dropped], rng: np.random.Generator) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 from langadapt.artifacts import tables
 from langadapt.artifacts.fetch import fetch
 from langadapt.artifacts.resource_rows import ResourceRows
+from langadapt.contracts.component import Context, Log
+from langadapt.contracts.data import Columns, Role
 from langadapt.errors import DataError, did_you_mean
 from langadapt.manifests.resource import NLI_LABELS, Resource
-from langadapt.registry.component import Context, Log
 
-NLI_COLUMNS = ("premise", "hypothesis", "label")
-STS_COLUMNS = ("sentence1", "sentence2", "score")
+NLI_COLUMNS: Columns = {"premise": Role.TEXT, "hypothesis": Role.TEXT, "label": Role.LABEL}
+STS_COLUMNS: Columns = {"sentence1": Role.TEXT, "sentence2": Role.TEXT, "score": Role.NUMBER}
 
 LABELS = {
     "entailment": "entailment",
@@ -48,12 +49,12 @@ def nli_rows(data: Resource, ctx: Context) -> Iterator[dict[str, Any]]:
     reader = ResourceRows(data)
     paths = fetch(data, ctx)
     for path in paths:
-        for where, row in reader.read(path, NLI_COLUMNS):
+        for where, row in reader.read(path, tuple(NLI_COLUMNS)):
             label = _label(data, row["label"], where)
             if label is None:
                 reader.dropped["unlabelled"] += 1
                 continue
-            texts = reader.texts(row, NLI_COLUMNS[:2], where)
+            texts = reader.texts(row, ("premise", "hypothesis"), where)
             if texts is None:
                 continue
             paraphrases |= str(row["label"]).lower() in ("p", "np", "paraphrase", "not-paraphrase")
@@ -80,8 +81,8 @@ def sts_rows(data: Resource, ctx: Context, paths: list[Path] | None = None) -> I
     hint = f"Correct the row, or state the file's own range: {data.option('score_range', '[LOW, HIGH]')}."
     paths = fetch(data, ctx) if paths is None else paths
     for path in paths:
-        for where, row in reader.read(path, STS_COLUMNS):
-            texts = reader.texts(row, STS_COLUMNS[:2], where)
+        for where, row in reader.read(path, tuple(STS_COLUMNS)):
+            texts = reader.texts(row, ("sentence1", "sentence2"), where)
             if texts is None:
                 continue
             if row["score"] is None or str(row["score"]).strip() == "":

@@ -109,6 +109,40 @@ def card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def scorer_card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
+    """The card of a scorer of pairs."""
+    language = facts["language"]
+    head = ["---"]
+    if language["code"]:
+        head += ["language:", f"- {json.dumps(language['code'])}"]
+    head += [f"license: {licence_of(facts)[0]}", "library_name: sentence-transformers", "pipeline_tag: text-ranking"]
+    head += ["tags:", "- cross-encoder", "- reranker", "- langadapt"]
+    parts = [
+        "\n".join([*head, "---", ""]),
+        f"# {language['name'] or 'Text'} cross-encoder ({' → '.join(facts['recipes'])})\n",
+        _starter_note(facts) if is_starter(facts) else "",
+        f"Reads two texts of together at most {facts['pair_length']} tokens and says in one number how they belong together; "
+        f"{facts['parameters'] / 1e6:.1f} M weights. It puts the passages that a search has found into a better order.\n",
+        SCORER_USAGE,
+        _scores(scores, facts["encoder_stage"]),
+        _making(facts),
+        _sources(facts),
+        _environment(facts),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+SCORER_USAGE = """## How to use
+
+```python
+from sentence_transformers import CrossEncoder
+
+model = CrossEncoder("PATH_OR_HUB_ID")
+model.predict([("question", "passage"), ("question", "another passage")])
+```
+"""
+
+
 def adapter_card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     """The card of an adapter released alone."""
     record = facts["adapter"]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.artifacts import tables
+from langadapt.contracts.component import Log
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Log
 
 LEFT = ("sentence1", "sentence_1", "sentence_A", "sent1", "text1", "s1")
 RIGHT = ("sentence2", "sentence_2", "sentence_B", "sent2", "text2", "s2")

@@ -16,9 +16,9 @@ from typing import Any
 from langadapt.artifacts import tables
 from langadapt.artifacts.resource_rows import ResourceRows
 from langadapt.artifacts.text_lines import lines
+from langadapt.contracts.component import Log, SilentLog
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Log, SilentLog
 
 
 @dataclass

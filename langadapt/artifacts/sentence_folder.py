@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from langadapt.contracts.encoder import EncoderSettings
 from langadapt.errors import ModelError
 from langadapt.modeling.checkpoint_folder import header
-from langadapt.modeling.encoder import EncoderSettings
 from langadapt.modeling.settings_files import inside, read_settings_file, read_settings_json, regular
 
 MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"

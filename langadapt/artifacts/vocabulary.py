@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from langadapt.artifacts.files import read_json, write_text
-from langadapt.modeling.vocab import Mixture
+from langadapt.contracts.vocabulary import Mixture
 
 FILE = "token_origins.json"
 COPIED = "copied"

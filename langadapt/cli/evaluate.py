@@ -54,9 +54,10 @@ def command(
 
     from langadapt.artifacts import scores
     from langadapt.cli.json_output import dumps
+    from langadapt.contracts.component import Context
+    from langadapt.contracts.results import Evaluator
     from langadapt.errors import DataError
     from langadapt.inference.encoder import Encoder
-    from langadapt.registry.component import Context
     from langadapt.reporting import ConsoleLog
     from langadapt.runner import setup
 
@@ -70,11 +71,11 @@ def command(
     slot: dict[str, Any] = {"use": evaluator, "data": _resource(files, reading, "--data"), **dict(_pair(item) for item in options)}
     if tests:
         slot["test"] = _resource(tests, reading, "--test")
-    judge: Any = registry.build("evaluator", slot, f"--evaluator {evaluator}")
+    judge = registry.make(Evaluator, slot, f"--evaluator {evaluator}")
     found: scores.Scores = {}
     log = ConsoleLog(quiet)
     for name in encoders:
-        loaded = Encoder.load(name, device=device, registry=registry)
+        loaded = Encoder.load(name, device=device, registry=registry, mlm_head=judge.needs_mlm_head)
         with tempfile.TemporaryDirectory() as work:
             context = Context(seed=seed, device=loaded.device, workdir=Path(work), log=log)
             found[name], problems = scores.records(judge.evaluate(loaded, context))

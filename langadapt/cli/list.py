@@ -8,8 +8,8 @@ from langadapt.cli.json_output import dumps
 
 
 def _whats(ctx: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+    from langadapt.contracts.kinds import KINDS
     from langadapt.registry.catalog import SORTS
-    from langadapt.registry.kinds import KINDS
 
     return [name for name in (*(f"{sort}s" for sort in SORTS), *KINDS) if name.startswith(start)]
 
@@ -24,9 +24,9 @@ def command(ctx: click.Context, what: str | None, as_json: bool) -> None:
     WHAT is languages, domains, recipes, or a kind of component (tokenizer, objective, …); nothing lists all.
     No component is imported.
     """
+    from langadapt.contracts.kinds import KINDS
     from langadapt.errors import RegistryError, did_you_mean
     from langadapt.registry.catalog import SORTS
-    from langadapt.registry.kinds import KINDS
     from langadapt.runner import setup
 
     registry, catalog = setup(ctx.obj["plugins"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from langadapt.plan import Request
+    from langadapt.contracts.plan import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -114,7 +114,7 @@ def request_options(function: F) -> F:
 
 def make_request(values: dict[str, Any]) -> Request:
     """The request of a command's options."""
-    from langadapt.plan import Request
+    from langadapt.contracts.plan import Request
 
     return Request(
         recipes=tuple(values["recipes"]),

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def _sorts(ctx: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+    from langadapt.contracts.kinds import KINDS
     from langadapt.registry.catalog import SORTS
-    from langadapt.registry.kinds import KINDS
 
     return [name for name in (*SORTS, *KINDS) if name.startswith(start)]
 
@@ -40,9 +40,9 @@ def command(ctx: click.Context, sort: str, name: str, as_json: bool) -> None:
     langadapt show language mr
     langadapt show objective multiple-negatives
     """
+    from langadapt.contracts.kinds import KINDS
     from langadapt.errors import RegistryError, did_you_mean
     from langadapt.registry.catalog import SORTS
-    from langadapt.registry.kinds import KINDS
     from langadapt.runner import setup
 
     registry, catalog = setup(ctx.obj["plugins"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -31,8 +30,9 @@ def command(
     """
     from langadapt.artifacts import tables
     from langadapt.artifacts.dataset import TEXTS
+    from langadapt.contracts.component import Context
+    from langadapt.contracts.data import Translator
     from langadapt.errors import DataError
-    from langadapt.registry.component import Context
     from langadapt.reporting import ConsoleLog
     from langadapt.runner import setup
     from langadapt.store import Store, default_root, disk_error
@@ -46,7 +46,7 @@ def command(
         what = f"no column '{missing[0]}'" if missing else "no sentence column"
         raise DataError(what, where=str(table), hint=f"Its columns are {', '.join(rows[0])}; choose with --column NAME.")
     registry, _ = setup(ctx.obj["plugins"])
-    engine: Any = registry.build("translator", slot(translator) or "")
+    engine = registry.make(Translator, slot(translator) or "")
     offer = engine.offer(source, target)
     if not offer.ready:
         raise DataError(f"the translator '{engine.name}' cannot serve {source} → {target}: {offer.needs}")

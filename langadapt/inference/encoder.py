@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,10 @@ from langadapt.artifacts import adapter as light
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder, pad_id
 from langadapt.artifacts.fetch import CHECKPOINT_FILES, hub_error
+from langadapt.contracts.component import Component, Log, SilentLog
+from langadapt.contracts.data import Normalizer
+from langadapt.contracts.encoder import EncoderSettings
+from langadapt.contracts.vectors import Fitted, Pooler, Transform
 from langadapt.errors import DataError, ModelError
 from langadapt.inference.adapter_files import parts_of, steady_reader
 from langadapt.inference.bank import AdapterBank, Lease
@@ -30,16 +34,17 @@ from langadapt.inference.reading import Reading, adapter_settings
 from langadapt.inference.router import choose
 from langadapt.modeling.batching import group_by_length
 from langadapt.modeling.digest import weights_digest
-from langadapt.modeling.encoder import EncoderModule, EncoderSettings, Rows
+from langadapt.modeling.encoder import EncoderModule, Rows
 from langadapt.modeling.loading import quantization_options
-from langadapt.modeling.pooling import Cls, Mean
-from langadapt.registry.component import Component, Log, SilentLog
+from langadapt.modeling.pooling import Cls, LayerMean, Mean
 from langadapt.training.tokenized import tokenize_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from langadapt.registry.registry import Registry
+
+C = TypeVar("C", bound=Component)
 
 logger = logging.getLogger("langadapt")
 
@@ -62,10 +67,18 @@ class Encoder:
     Threads may share one: they may encode, add and remove adapters at the same time.
     """
 
-    def __init__(self, loaded: LoadedEncoder, module: EncoderModule, normalizer: Any = None, precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        loaded: LoadedEncoder,
+        module: EncoderModule,
+        normalizer: Normalizer | None = None,
+        precision: str = "fp32",
+        output: Fitted | None = None,
+    ) -> None:
         self._loaded = loaded
         self._module = module
         self._normalizer = normalizer
+        self._output = output
         self.precision = precision
         self.stats = EncodeStats(0, 0, 0)
         """Of the last call that ended."""
@@ -90,8 +103,9 @@ class Encoder:
         registry: Registry | None = None,
         quantization: str | None = None,
         pooler: dict[str, Any] | str | None = None,
-        normalizer: Component | None = None,
+        normalizer: Normalizer | None = None,
         max_adapters: int = 256,
+        mlm_head: bool = False,
     ) -> Encoder:
         """Load a release, a sentence-transformers folder, any transformers checkpoint, or one of these from the Hub.
 
@@ -106,6 +120,7 @@ class Encoder:
             quantization: ``8bit`` or ``4bit`` linear layers (needs bitsandbytes).
             pooler: another pooler than the settings', as its name or a slot.
             normalizer: what every text goes through first, where the settings name none.
+            mlm_head: load the masked-LM head too, where the checkpoint has one.
             max_adapters: adapters kept in memory; the least recently used ones leave first.
 
         Raises:
@@ -120,15 +135,16 @@ class Encoder:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError("there is no CUDA device here", hint="Choose --device cpu, or name none for the best there is.")
         quantized = quantization_options(quantization, device) if quantization else None
-        loaded = encoders.load(folder, mlm_head=False, options=quantized)
+        loaded = encoders.load(folder, mlm_head=None if mlm_head else False, options=quantized)
         if pooler is not None:
-            loaded.settings = loaded.settings.with_(pooler={"use": pooler} if isinstance(pooler, str) else pooler)
+            loaded.choose_pooler({"use": pooler} if isinstance(pooler, str) else pooler)
         settings = loaded.settings
         separate = settings.normalizer if not settings.normalizer_in_tokenizer else None
-        normalizer = _component(registry, "normalizer", separate) if separate else normalizer
-        module = loaded.module(_component(registry, "pooler", settings.pooler))
+        normalizer = _component(registry, Normalizer, separate) if separate else normalizer
+        module = loaded.module(_component(registry, Pooler, settings.pooler))
+        output = _component(registry, Transform, settings.output).restore(loaded.output or {}) if settings.output else None
         # Quantised weights stand on their device already, and refuse to be moved.
-        found = cls(loaded, (module if quantization else module.to(device)).eval(), normalizer, precision)
+        found = cls(loaded, (module if quantization else module.to(device)).eval(), normalizer, precision, output)
         found._folder, found._registry, found._max_adapters = folder, registry, max_adapters
         return found
 
@@ -210,7 +226,7 @@ class Encoder:
             settings = adapter_settings(folder if light.is_adapter(folder) else folder.parent)
             self._check_record(record, settings, folder)
             slot = settings.normalizer if not settings.normalizer_in_tokenizer else None
-            normalizer = _component(self._registry, "normalizer", slot) if slot else self._normalizer
+            normalizer = _component(self._registry, Normalizer, slot) if slot else self._normalizer
             longest = encoders.longest_text(settings.max_length, self.tokenizer, self._module.model)
             reading = Reading(settings.prompt, normalizer, longest)
         else:
@@ -298,7 +314,7 @@ class Encoder:
         progress: bool | Log = False,
         normalize: bool | None = None,
     ) -> np.ndarray:
-        """Vectors of texts, in order: (n, d) float32.
+        """Vectors of texts, in order: (n, d) float32, or whatever the encoder stores them as (8-bit integers).
 
         An empty string gets the vector of an empty sentence.  Over-long texts are truncated; how many is in
         :attr:`stats` and in one log warning.
@@ -307,7 +323,7 @@ class Encoder:
             adapter: a name for all texts, or one per text, None there being the base alone; None means :attr:`default_adapter`.
             batch_tokens: padded tokens in one forward pass.
             progress: show a bar, or the log to show progress in.
-            normalize: scale to length one; None does what the encoder's settings say.
+            normalize: scale to length one, as float32; None does what the encoder's settings say.
 
         Raises:
             DataError: `texts` is a single string or holds something that is no string, or no Unicode text; not one adapter's name
@@ -324,8 +340,11 @@ class Encoder:
         with self._ready_bank().lease(names) if any(names) else nullcontext() as lease:
             ids, cut = self._tokens(texts, lease.readings if lease else [None] * len(texts))
             vectors = self._run(ids, batch_tokens, progress, lease)
-        if normalize if normalize is not None else self.settings.normalize:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        if self._output is not None:
+            stored = self._output.apply(_units(vectors) if self.settings.normalize else vectors)
+            vectors = _units(self._output.floats(stored)) if normalize else stored
+        elif normalize if normalize is not None else self.settings.normalize:
+            vectors = _units(vectors)
         self.stats = EncodeStats(len(texts), sum(map(len, ids)), sum(cut.values()), tuple(sorted(cut)))
         if cut:
             limits = " or ".join(map(str, sorted(cut)))
@@ -398,6 +417,51 @@ class Encoder:
             raise ModelError("quantised weights cannot be trained", hint="Load the encoder without quantisation.")
         return copy.deepcopy(self._module).requires_grad_(True)
 
+    @property
+    def layers(self) -> int:
+        """Layers of the body."""
+        return self._module.spec.layers
+
+    def at_layer(self, layer: int) -> Encoder:
+        """The base, its vectors the mean over tokens of one layer's states; 0 is the embeddings.
+
+        Raises:
+            ModelError: it has not so many layers.
+        """
+        pad = pad_id(self.tokenizer)
+        module = EncoderModule(self._module.model, LayerMean(layer=layer), pad, budget=self._module.budget, types=self._module.types)
+        return Encoder(self._loaded, module.eval(), self._normalizer, self.precision)
+
+    def masked_log_probabilities(
+        self,
+        ids: Sequence[Sequence[int]],
+        positions: Sequence[Sequence[int]],
+        goal: Sequence[int],
+        *,
+        batch_tokens: int = 4096,
+        progress: bool | Log = False,
+    ) -> np.ndarray:
+        """(m,) natural log-probabilities of tokens at `positions` of sequences, sequence by sequence; `goal` are the m tokens.
+
+        Raises:
+            ModelError: the encoder has no masked-LM head.
+        """
+        if not self._loaded.has_mlm_head:
+            raise ModelError("the encoder has no masked-LM head", hint="Score the base, or a stage that an MLM stage leaves.")
+        groups = group_by_length([len(one) for one in ids], batch_tokens)
+        starts = np.cumsum([0, *[len(places) for places in positions]])
+        found = np.empty(int(starts[-1]), dtype=np.float32)
+        wanted = np.asarray(goal)
+        device = self._module.device.type
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
+            for group in _log(progress).track(groups, "predicting tokens", len(groups)):
+                states = self._module.masked_states([ids[i] for i in group], [positions[i] for i in group])
+                rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in group])
+                logits = self._module.mlm_logits(states).float().log_softmax(-1)
+                chosen = torch.from_numpy(wanted[rows]).to(logits.device)
+                found[rows] = logits.gather(1, chosen[:, None])[:, 0].cpu().numpy()
+        return found
+
     def token_states(self, ids: Sequence[Sequence[int]], *, batch_tokens: int = 4096, progress: bool | Log = False) -> list[np.ndarray]:
         """Last-layer states of the base, without adapters, for token ids that its tokenizer made: (T, d) float32 each, in order.
 
@@ -409,7 +473,7 @@ class Encoder:
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
             for group in _log(progress).track(groups, "reading tokens", len(groups)):
                 tokens, mask = self._module.pad([ids[i] for i in group])
-                (last,) = self._module.hidden(tokens, mask)
+                last = self._module.run(tokens, mask).last
                 states = last.float().cpu().numpy()
                 for row, i in enumerate(group):
                     found[i] = states[row, : len(ids[i])].copy()
@@ -442,6 +506,12 @@ def _rows(lease: Lease | None, group: list[int]) -> Rows | None:
     return lambda places: lease.rows([group[place] for place in places])
 
 
+def _units(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (n, d) at length one."""
+    found: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return found
+
+
 def best_device() -> str:
     """``cuda``, ``mps`` or ``cpu``."""
     if torch.cuda.is_available():
@@ -469,15 +539,17 @@ def local_folder(source: str | Path) -> Path:
         raise hub_error(None, source, error) from error
 
 
-def _component(registry: Registry | None, kind: str, slot: dict[str, Any]) -> Component:
-    if registry is None and kind == "pooler" and slot in ({"use": "mean"}, {"use": "cls"}):
-        return Mean() if slot["use"] == "mean" else Cls()
+def _component(registry: Registry | None, contract: type[C], slot: dict[str, Any]) -> C:
+    """A component from its slot; without a registry, the core's own poolers need no plugin to be loaded."""
+    own: dict[str, type[Component]] = {"mean": Mean, "cls": Cls}
+    if registry is None and contract is Pooler and list(slot) == ["use"] and slot["use"] in own:
+        return own[slot["use"]]()  # type: ignore[return-value]
     if registry is None:
         from langadapt.registry.plugins import load_plugins
-        from langadapt.registry.registry import Registry
+        from langadapt.registry.registry import Registry as Loaded
 
-        registry = Registry(load_plugins())
-    return registry.build(kind, slot)
+        registry = Loaded(load_plugins())
+    return registry.make(contract, slot)
 
 
 def _log(progress: bool | Log) -> Log:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.artifacts import encoder as encoders
+from langadapt.contracts.encoder import EncoderSettings
 from langadapt.errors import ModelError
-from langadapt.modeling.encoder import EncoderSettings
 
 
 @dataclass(frozen=True)

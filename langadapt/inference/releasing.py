@@ -19,11 +19,14 @@ from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts import release as releases
 from langadapt.artifacts import scores
 from langadapt.artifacts.files import RECORD, damage, read_json, write_json
+from langadapt.contracts.data import Normalizer
+from langadapt.contracts.encoder import EncoderSettings
+from langadapt.contracts.results import Exporter
+from langadapt.contracts.vectors import Pooler
 from langadapt.errors import DataError, ModelError, raise_all
 from langadapt.inference.merging import merged, servable
 from langadapt.inference.reading import adapter_settings
 from langadapt.modeling.digest import weights_digest
-from langadapt.modeling.encoder import EncoderSettings
 from langadapt.modeling.loading import check_safetensors
 from langadapt.registry.registry import Registry
 
@@ -243,11 +246,11 @@ def write_merged(source: Source, registry: Registry, folder: Path) -> None:
     loaded = merged(source.folder, source.base)
     settings, normalizer = source.settings, None
     if settings.normalizer is not None and not settings.normalizer_in_tokenizer:
-        normalizer = registry.build("normalizer", settings.normalizer)
+        normalizer = registry.make(Normalizer, settings.normalizer)
         settings = settings.with_(normalizer_in_tokenizer=releases.bake_normalizer(loaded.tokenizer, normalizer))
     loaded.settings = settings
-    module = loaded.module(registry.build("pooler", settings.pooler))
-    exporter: Any = registry.build("exporter", "sentence-transformers")
+    module = loaded.module(registry.make(Pooler, settings.pooler))
+    exporter = registry.make(Exporter, "sentence-transformers")
     exporter.export(module, loaded.tokenizer, settings, folder)
     encoders.save_settings(loaded, folder)
     about = {

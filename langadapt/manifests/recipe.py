@@ -84,6 +84,29 @@ class Pair(Stage):
     selectors: Selectors = []
 
 
+class Annotate(Stage):
+    """Add columns that an encoder or a scorer computes once: vectors to learn from, scores of candidates, clusters."""
+
+    inputs: ClassVar = {"data": ("Pairs", "Corpus"), "teacher": ("Encoder", "Scorer")}
+    slots: ClassVar = {"annotators": "annotator"}
+    output: ClassVar = "Pairs"
+    do: Literal["annotate"]
+    data: str
+    teacher: str
+    annotators: Slots
+
+
+class Merge(Stage):
+    """Make one encoder of several that have the same shape and tokenizer."""
+
+    inputs: ClassVar = {"encoders": ("Encoder",)}
+    slots: ClassVar = {"merger": "merger"}
+    output: ClassVar = "Encoder"
+    do: Literal["merge"]
+    encoders: Annotated[list[str], BeforeValidator(_listed), Field(min_length=2)]
+    merger: Slot = "average"
+
+
 class TrainTokenizer(Stage):
     """Train, extend or prune a tokenizer on text."""
 
@@ -116,12 +139,13 @@ class Train(Stage):
 
     version: ClassVar[str] = "4"
 
-    inputs: ClassVar = {"encoder": ("Encoder",), "data": ("Corpus", "Pairs"), "teacher": ("Encoder",)}
+    inputs: ClassVar = {"encoder": ("Encoder", "Scorer"), "data": ("Corpus", "Pairs"), "teacher": ("Encoder",)}
     slots: ClassVar = {
         "objective": "objective",
         "adaptation": "adaptation",
         "optimizer": "optimizer",
         "schedule": "schedule",
+        "sampler": "sampler",
         "pooler": "pooler",
         "validation": "evaluator",
     }
@@ -134,6 +158,8 @@ class Train(Stage):
     adaptation: Slot = "full"
     optimizer: Slot = "adamw"
     schedule: Slot = "linear"
+    sampler: Slot | None = None
+    """Which rows share a batch; None takes random batches, bucketed by length where rows do not see one another (`mega_batch`)."""
     pooler: Slot | None = None
     epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     steps: Annotated[int, Field(gt=0)] | None = None
@@ -184,7 +210,7 @@ class Evaluate(Stage):
 
     version: ClassVar[str] = "3"
 
-    inputs: ClassVar = {"encoders": ("Encoder",)}
+    inputs: ClassVar = {"encoders": ("Encoder", "Scorer")}
     slots: ClassVar = {"evaluators": "evaluator", "normalizer": "normalizer"}
     output: ClassVar = "Scores"
     do: Literal["evaluate"]
@@ -196,12 +222,14 @@ class Evaluate(Stage):
 class Export(Stage):
     """Write the release that people download."""
 
-    inputs: ClassVar = {"encoder": ("Encoder",), "scores": ("Scores",)}
+    inputs: ClassVar = {"encoder": ("Encoder", "Scorer"), "scores": ("Scores",), "data": ("Corpus", "Pairs")}
     slots: ClassVar = {"exporters": "exporter", "normalizer": "normalizer"}
     output: ClassVar = "Release"
     do: Literal["export"]
     encoder: str
     scores: str | None = None
+    data: str | None = None
+    """Texts for exporters that read some."""
     exporters: Slots
     normalizer: Slot | None = None
 
@@ -210,6 +238,8 @@ STAGES: dict[str, type[Stage]] = {
     "load": Load,
     "collect": Collect,
     "pair": Pair,
+    "annotate": Annotate,
+    "merge": Merge,
     "train-tokenizer": TrainTokenizer,
     "init-vocab": InitVocab,
     "train": Train,

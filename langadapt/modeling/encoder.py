@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import ConfigDict, Field
 from torch import nn
 
+from langadapt.contracts.encoder import EncoderSpec, Sequences, States
+from langadapt.contracts.vectors import Pooler
 from langadapt.modeling.batching import group_by_length
 from langadapt.modeling.framing import Frame
 from langadapt.modeling.heads import mlm_logits
@@ -22,30 +22,17 @@ if TYPE_CHECKING:
 Rows = Callable[[Sequence[int]], contextlib.AbstractContextManager[None]]
 
 
-@dataclass(frozen=True)
-class EncoderSettings:
-    """How vectors are made from states; travels with the weights.  The annotations are the schema of ``encoder.json``."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-
-    pooler: dict[str, Any] = field(default_factory=lambda: {"use": "mean"})
-    max_length: Annotated[int, Field(ge=0, le=10_000_000)] = 128
-    """Tokens per text, special ones included; 0 in a folder that states none, until its weights and tokenizer say it."""
-    prompt: str = ""
-    """Text put before every sentence."""
-    normalizer: dict[str, Any] | None = None
-    """Slot of the normalizer that training texts went through."""
-    normalizer_in_tokenizer: bool = False
-    """True in a release whose tokenizer applies the normalizer's rules itself."""
-    normalize: bool = False
-    """Scale vectors to length one at inference."""
-    transforms: Annotated[int, Field(ge=0, le=100)] = 0
-    """Affine transforms saved beside the weights."""
-    prompts: dict[str, str] = field(default_factory=dict)
-    """Further texts by name (``query``, ``passage``) that a user of the encoder may put before a sentence."""
-
-    def with_(self, **changes: Any) -> EncoderSettings:
-        return replace(self, **changes)
+def spec_of(model: PreTrainedModel, pad_id: int) -> EncoderSpec:
+    """What components may know of a body before they make weights for it."""
+    config = model.config
+    return EncoderSpec(
+        architecture=str(config.model_type),
+        width=int(config.hidden_size),
+        layers=int(getattr(config, "num_hidden_layers", 0)),
+        heads=int(getattr(config, "num_attention_heads", 0)),
+        vocabulary=int(model.get_input_embeddings().weight.shape[0]),  # type: ignore[union-attr,operator]
+        pad_id=pad_id,
+    )
 
 
 class EncoderModule(nn.Module):
@@ -63,7 +50,7 @@ class EncoderModule(nn.Module):
     def __init__(
         self,
         model: PreTrainedModel,
-        pooler: Any,
+        pooler: Pooler,
         pad_id: int,
         transforms: Sequence[tuple[torch.Tensor, torch.Tensor]] = (),
         budget: int = 4096,
@@ -73,10 +60,14 @@ class EncoderModule(nn.Module):
         self.model = model
         self.pooler = pooler
         self.pad_id = pad_id
+        pooler.width(self.spec)  # refuses a body that has not what the pooler needs
+        self.pooling = pooler.build(self.spec)
         self.budget = budget
         self.types = types
         self.transforms = nn.ModuleList(_linear(weight, bias) for weight, bias in transforms)
         self.gather: Callable[[torch.Tensor], torch.Tensor] = _same
+        if "attentions" in pooler.needs and getattr(model, "_supports_attention_backend", False):
+            model.set_attn_implementation("eager")  # the fast kernels never hold the maps
         self.activate: Callable[[str], None] | None = None
         """Switches to the light module of a role (``query``, ``document``), where the adaptation has one for each."""
 
@@ -90,7 +81,12 @@ class EncoderModule(nn.Module):
         """d of the vectors that :meth:`embed` returns."""
         if len(self.transforms):
             return int(self.transforms[-1].out_features)  # type: ignore[arg-type]
-        return int(self.model.config.hidden_size)
+        return self.pooler.width(self.spec)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Of the body."""
+        return spec_of(self.model, self.pad_id)
 
     @property
     def device(self) -> torch.device:
@@ -106,13 +102,23 @@ class EncoderModule(nn.Module):
             mask[row, : len(sequence)] = 1
         return ids.to(self.device), mask.to(self.device)
 
-    def hidden(self, ids: torch.Tensor, mask: torch.Tensor, all_layers: bool = False) -> tuple[torch.Tensor, ...]:
-        """States of the body: L+1 tensors (B, T, d), or the last one alone."""
+    def run(self, ids: torch.Tensor, mask: torch.Tensor, needs: frozenset[Any] = frozenset()) -> States:
+        """States of the body for padded ids and their mask, both (B, T)."""
         # A full mask is left out: attention then takes its fast path.
         attention = None if bool(mask.all()) else mask
-        types = {"token_type_ids": self._types(mask)} if self.types is not None else {}
-        out = self.body(input_ids=ids, attention_mask=attention, output_hidden_states=all_layers, **types)
-        return tuple(out.hidden_states) if all_layers else (out.last_hidden_state,)
+        more: dict[str, Any] = {"token_type_ids": self._types(mask)} if self.types is not None else {}
+        if "layers" in needs:
+            more["output_hidden_states"] = True
+        if "attentions" in needs:
+            more["output_attentions"] = True
+        out = self.body(input_ids=ids, attention_mask=attention, **more)
+        layers = tuple(out.hidden_states) if "layers" in needs else None
+        attentions = tuple(out.attentions) if "attentions" in needs else None
+        return States(out.last_hidden_state, mask, ids, layers, attentions)
+
+    def states(self, sequences: Sequences, needs: frozenset[Any] = frozenset()) -> States:
+        """States of sequences padded together, in order."""
+        return self.run(*self.pad(sequences), needs)
 
     def _types(self, mask: torch.Tensor) -> torch.Tensor:
         """Token types (B, T) int64 of rows padded on the right."""
@@ -124,7 +130,8 @@ class EncoderModule(nn.Module):
         return found
 
     def embed(self, sequences: Sequence[Sequence[int]], budget: int | None = None, rows: Rows | None = None) -> torch.Tensor:
-        """Vectors (n, d) float32 of token-id sequences, in order, transforms applied.
+        """Vectors (n, d) float32 of token-id sequences, in order, transforms applied; of a pooler that gives a vector a token
+        (n, T, d), all zero where there is none.
 
         Sequences are padded together with others of similar length, at most `budget` padded tokens at a time (None: the module's).
         `rows` is entered around each forward pass with the indices of its sequences (the adapter bank listens there).
@@ -134,9 +141,9 @@ class EncoderModule(nn.Module):
         for group in groups:
             ids, mask = self.pad([sequences[i] for i in group])
             with rows(group) if rows else contextlib.nullcontext():
-                layers = self.hidden(ids, mask, all_layers=getattr(self.pooler, "all_layers", False))
-            vectors.append(self.pooler.pool(layers, mask))
-        stacked = torch.cat(vectors)
+                states = self.run(ids, mask, self.pooler.needs)
+            vectors.append(self.pooler.pool(states, self.pooling))
+        stacked = torch.cat(vectors if self.pooler.gives == "dense" else _same_length(vectors))
         order = torch.tensor([i for group in groups for i in group], device=stacked.device)
         restored = torch.empty_like(stacked).index_copy(0, order, stacked)
         for transform in self.transforms:
@@ -157,7 +164,7 @@ class EncoderModule(nn.Module):
         order: list[int] = []
         for group in groups:
             ids, mask = self.pad([sequences[i] for i in group])
-            (last,) = self.hidden(ids, mask)
+            last = self.run(ids, mask).last
             rows = [row for row, i in enumerate(group) for _ in positions[i]]
             columns = [place for i in group for place in positions[i]]
             states.append(last[rows, columns])
@@ -168,6 +175,12 @@ class EncoderModule(nn.Module):
     def mlm_logits(self, states: torch.Tensor) -> torch.Tensor:
         """Vocabulary logits (m, V) of states (m, d)."""
         return mlm_logits(self.model, states)
+
+
+def _same_length(vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Vectors (B, T, d) of several groups with the T of the longest, zeros behind."""
+    longest = max(one.shape[1] for one in vectors)
+    return [nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in vectors]
 
 
 def _same(tensor: torch.Tensor) -> torch.Tensor:

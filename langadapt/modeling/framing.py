@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from langadapt.errors import ModelError
 from langadapt.modeling.token_ids import plain_backend
 
 if TYPE_CHECKING:
@@ -52,6 +54,50 @@ class Frame:
         end = len(ids) - closing
         inner = ids[end - room : end] if side == "left" else ids[opening : opening + room]
         return [*ids[:opening], *inner, *ids[end:]]
+
+
+@dataclass(frozen=True)
+class PairFrame:
+    """Special tokens around and between two texts, and the token types that go with them: (ids, types) of each place."""
+
+    single: Frame
+    opening: tuple[tuple[int, int], ...]
+    middle: tuple[tuple[int, int], ...]
+    closing: tuple[tuple[int, int], ...]
+    inner_types: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerFast) -> PairFrame:
+        """Read off a pair of one word each, as the tokenizer itself frames it.
+
+        Raises:
+            ModelError: it puts nothing between two texts, so that a model could not tell where the second begins.
+        """
+        found = plain_backend(tokenizer).encode("a", "a", add_special_tokens=True)
+        places = list(zip(found.ids, found.type_ids, strict=True))
+        inner = [[i for i, part in enumerate(found.sequence_ids) if part == side] for side in (0, 1)]
+        if not inner[0] or not inner[1] or inner[0][-1] + 1 >= inner[1][0]:
+            raise ModelError(
+                "the tokenizer puts nothing between two texts: a scorer could not tell them apart",
+                hint="Choose a base whose tokenizer frames pairs (BERT, RoBERTa, XLM-R, ModernBERT …).",
+            )
+        (first, end), (second, last) = ((part[0], part[-1] + 1) for part in inner)
+        types = found.type_ids[first], found.type_ids[second]
+        return cls(Frame.of(tokenizer), tuple(places[:first]), tuple(places[end:second]), tuple(places[last:]), types)
+
+    def join(self, left: Sequence[int], right: Sequence[int], length: int) -> tuple[list[int], list[int]]:
+        """Ids and token types of two framed texts as one pair of at most `length` tokens; the longer one loses its end first."""
+        one, other = (list(ids[len(self.single.opening) : len(ids) - len(self.single.closing)]) for ids in (left, right))
+        room = max(2, length - len(self.opening) - len(self.middle) - len(self.closing))
+        if len(one) + len(other) > room:
+            half = room // 2
+            keep = min(len(one), max(half, room - len(other)))
+            one, other = one[:keep], other[: room - keep]
+        parts = (
+            *self.opening, *((i, self.inner_types[0]) for i in one), *self.middle,
+            *((i, self.inner_types[1]) for i in other), *self.closing,
+        )  # fmt: skip
+        return [i for i, _ in parts], [kind for _, kind in parts]
 
 
 def type_frame(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> Frame | None:

@@ -127,21 +127,27 @@ def keep_unpacked(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
-def load_model(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] | None = None) -> PreTrainedModel:
+def load_model(
+    folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] | None = None, scorer: bool = False
+) -> PreTrainedModel:
     """A checkpoint folder as an encoder in float32, with its masked-LM head or without.
 
     Args:
         mlm_head: True loads (or initialises) a masked-LM head, False leaves it out, None keeps the one that the weights have, whatever
             the configuration's `architectures` say.
         options: further keywords of ``from_pretrained`` (:func:`quantization_options`).
+        scorer: load (or initialise) a classification head of one output in place of any other.
 
     Raises:
         ModelError: pickled weights only; truncated, altered or missing ones; weights that the configuration has no place for, or that
             are no numbers; an architecture that is unknown or that cannot encode texts one by one.
     """
     import torch
-    from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+    from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
+    from langadapt.modeling import static
+
+    static.register()
     found = look(folder)
     with view(found) as place:
         try:
@@ -151,8 +157,10 @@ def load_model(folder: Path, mlm_head: bool | None = None, options: Mapping[str,
         check_architecture(config, folder)
         if mlm_head is None:
             mlm_head = has_mlm_head(found, config)
-        family: Any = AutoModelForMaskedLM if mlm_head else AutoModel
-        keywords = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+        family: Any = encoder_half(config) or (AutoModelForMaskedLM if mlm_head else AutoModel)
+        if scorer:
+            family, config.num_labels = AutoModelForSequenceClassification, 1
+        keywords: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
         with _quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -212,10 +220,12 @@ def check_architecture(config: Any, folder: Path) -> None:
     kind = str(config.model_type)
     taken = _inputs_of(MODEL_MAPPING[type(config)]) if type(config) in MODEL_MAPPING else set()
     if getattr(config, "is_encoder_decoder", False) or "decoder_input_ids" in taken:
+        if encoder_half(config) is not None:
+            return
         raise ModelError(
-            f"'{kind}' is an encoder-decoder, of which langadapt cannot use the encoder alone yet",
+            f"'{kind}' is an encoder-decoder, and transformers has no class for its encoder alone",
             where=str(folder),
-            hint="Choose a base with an encoder only (BERT, RoBERTa, XLM-R, ModernBERT …) or a decoder.",
+            hint="Choose T5 or mT5, a base with an encoder only (BERT, RoBERTa, XLM-R, ModernBERT …) or a decoder.",
         )
     if taken and "attention_mask" not in taken:
         raise ModelError(
@@ -223,6 +233,20 @@ def check_architecture(config: Any, folder: Path) -> None:
             where=str(folder),
             hint="Choose a base of another architecture.",
         )
+
+
+ENCODER_HALVES = ("T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel")
+"""Classes of transformers that are the encoder of an encoder-decoder, and read its checkpoints."""
+
+
+def encoder_half(config: Any) -> Any | None:
+    """The class of an encoder-decoder's encoder, where there is one (Sentence-T5; Ni et al. 2022, arXiv:2108.08877)."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+
+    if type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING:
+        return None
+    family = MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]
+    return family if family.__name__ in ENCODER_HALVES else None
 
 
 def _inputs_of(body: Any) -> set[str]:
@@ -299,6 +323,10 @@ HEAD_PREFIXES = (
     "lm_predictions.",
     "pred_layer.",
     "pooler.",
+    "classifier.",
+    "pre_classifier.",
+    "score.",
+    "sequence_summary.",
 )
 """Weights that a sentence encoder's checkpoint may lack: heads are trained anew."""
 

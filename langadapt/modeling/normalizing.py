@@ -6,16 +6,16 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from langadapt.registry.component import Component, Use
+from langadapt.contracts.component import Use
+from langadapt.contracts.data import Normalizer
 
 
-class Chain(Component):
+class Chain(Normalizer):
     """One normalizer after another, in order: a domain's masks first, then a language's spelling.
 
     Stated for you where a language and a domain each have one; ``{use: chain, steps: [twitter, indic]}`` writes it out.
     """
 
-    kind: ClassVar[str] = "normalizer"
     name: ClassVar[str] = "chain"
     version: ClassVar[str] = "1"
 

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from langadapt.contracts.vocabulary import Mixture, Vocab
 from langadapt.errors import ModelError
 from langadapt.modeling.framing import inputs_of
 from langadapt.modeling.heads import output_biases, output_layer, set_output_bias
 from langadapt.modeling.positions import counts_from_padding
 from langadapt.modeling.token_ids import token_ids
-from langadapt.modeling.vocab import Mixture, Vocab
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

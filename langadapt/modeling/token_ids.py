@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,3 +30,12 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], special_
         found: list[list[int]] = tokenizer.token_ids(texts, special_tokens)
         return found
     return [item.ids for item in backend.encode_batch_fast(list(texts), add_special_tokens=special_tokens)]
+
+
+def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """A copy that puts no special tokens around a text."""
+    from tokenizers import processors
+
+    found = copy.deepcopy(tokenizer)
+    found.backend_tokenizer.post_processor = processors.Sequence([])
+    return found

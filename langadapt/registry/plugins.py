@@ -19,10 +19,11 @@ from typing import Any
 
 import pluggy
 
+from langadapt.contracts import hooks
+from langadapt.contracts.hooks import ComponentRef
+from langadapt.contracts.kinds import KINDS
 from langadapt.errors import RegistryError, did_you_mean
-from langadapt.registry import builtin, hookspecs
-from langadapt.registry.hookspecs import ComponentRef
-from langadapt.registry.kinds import KINDS
+from langadapt.registry import builtin
 
 GROUP = "langadapt"
 
@@ -63,7 +64,7 @@ def load_plugins(extra: Sequence[str] = (), environ: dict[str, str] | None = Non
         RegistryError: ``LANGADAPT_PLUGINS`` or ``--plugin`` names something that does not exist.
     """
     manager = pluggy.PluginManager("langadapt")
-    manager.add_hookspecs(hookspecs)
+    manager.add_hookspecs(hooks)
     found = [_register(manager, Plugin("langadapt", module=builtin.__name__), builtin)]
     for entry in _wanted(environ if environ is not None else dict(os.environ)):
         plugin = Plugin(entry.name, entry.dist.version if entry.dist else "", entry.value)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from langadapt.contracts.component import Component, Use
+from langadapt.contracts.hooks import ComponentRef
+from langadapt.contracts.kinds import KINDS
 from langadapt.errors import LangadaptError, RegistryError, did_you_mean
-from langadapt.registry.component import Component, Use
-from langadapt.registry.hookspecs import ComponentRef
-from langadapt.registry.kinds import KINDS
 from langadapt.registry.plugins import Plugin, Plugins
+
+C = TypeVar("C", bound=Component)
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,17 @@ class Registry:
         ref = item.ref
         if not (isinstance(found, type) and issubclass(found, Component)):
             raise RegistryError(f"{ref.target} of plugin '{item.plugin}' is not a Component", where=where)
-        spec = KINDS[ref.kind]
-        wanted = (*spec.methods, *(spec.light if getattr(found, "light", False) else ()))
-        missing = [method for method in wanted if not callable(getattr(found, method, None))]
-        if (getattr(found, "kind", None), getattr(found, "name", None)) != (ref.kind, ref.name) or missing:
-            wrong = f"lacks {', '.join(missing)}" if missing else f"calls itself {found.kind} '{found.name}'"
+        contract = KINDS[ref.kind]
+        if not issubclass(found, contract):
+            raise RegistryError(
+                f"{ref.target} of plugin '{item.plugin}' is no langadapt.contracts.{contract.__name__}: it was written for "
+                f"langadapt 0.1, or is no {ref.kind}",
+                where=where,
+                hint="Its author finds what to change in docs/explanation/migration-0.2.md; until then install langadapt<0.2.",
+            )
+        missing = sorted(found.__abstractmethods__)
+        if (found.kind, getattr(found, "name", None)) != (ref.kind, ref.name) or missing:
+            wrong = f"lacks {', '.join(missing)}" if missing else f"calls itself {found.kind} '{getattr(found, 'name', '')}'"
             raise RegistryError(f"{ref.target} is listed by plugin '{item.plugin}' as {ref.kind} '{ref.name}' but {wrong}", where=where)
 
     def build(self, kind: str, slot: str | dict[str, Any], where: str | None = None) -> Component:
@@ -114,6 +122,12 @@ class Registry:
             return found.model_validate(options)
         except ValidationError as error:
             raise option_error(error, f"{kind} '{name}'", list(found.model_fields), where) from error
+
+    def make(self, contract: type[C], slot: str | dict[str, Any], where: str | None = None) -> C:
+        """As :meth:`build`, for a kind that is known where it is asked for: ``make(Pooler, "mean")``."""
+        found = self.build(contract.kind, slot, where)
+        assert isinstance(found, contract)
+        return found
 
     def _inner(self, kind: str, value: Any, where: str | None) -> Any:
         """An option that is a component, or a list of them, built."""

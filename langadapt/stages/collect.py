@@ -9,6 +9,7 @@ from typing import Any
 
 from langadapt.artifacts import dataset
 from langadapt.artifacts.page import SAMPLES, Dropped
+from langadapt.contracts.data import Role
 from langadapt.errors import DataError
 from langadapt.stages.job import Job
 
@@ -42,12 +43,12 @@ def run(job: Job) -> dict[str, Any]:
         raise DataError("the corpus is empty", where=job.planned.where, hint="Check the files behind its resource.")
     job.ctx.log.info(f"{read:,} documents read, {empty:,} empty, {repeated:,} exact repeats dropped")
     data, dropped = select(job, dataset.from_rows(rows))
-    again = repeated + sum(one.count for one in dropped if one.name == "near-duplicates")
+    again = repeated + sum(one.count for one in dropped if one.repeats)
     if again > MUCH * read:
         left = f"{len(data):,} of {read:,} documents are left"
         job.ctx.log.warning(f"{again / read:.0%} of the corpus repeated itself and was dropped: {left}")
     about = {"read": read, "empty": empty, "exact_repeats": repeated, **{f"dropped by {one.name}": one.count for one in dropped}}
-    dataset.save(data, about, job.folder)
+    dataset.save(data, {"text": Role.TEXT}, about, job.folder)
     return {"type": "Corpus", "rows": len(data)}
 
 
@@ -86,7 +87,7 @@ def select(job: Job, data: Any) -> tuple[Any, list[Dropped]]:
         data = selector.select(data, encoder, job.ctx)
         gone = sorted(set(before) - set(data[PLACE]))
         places = job.ctx.rng(f"dropped by {selector.name}").permutation(gone)[:SAMPLES]
-        dropped.append(Dropped(selector.name, len(gone), [rows[int(i)] for i in places]))
+        dropped.append(Dropped(selector.name, len(gone), [rows[int(i)] for i in places], selector.drops_repeats))
         if len(data) == 0:
             raise DataError(f"the selector '{selector.name}' dropped all {len(before):,} rows", where=job.planned.where)
     return data.remove_columns([PLACE]), dropped

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from langadapt.artifacts import scores
+from langadapt.contracts.results import Evaluator
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
 from langadapt.stages.job import Job
 
 
@@ -14,7 +14,7 @@ def run(job: Job) -> dict[str, Any]:
     found: scores.Scores = {}
     names = job.planned.inputs["encoders"]
     for name, folder in zip(names, job.inputs["encoders"], strict=True):
-        encoder = job.inference(folder)
+        encoder = job.teacher(folder, any(evaluator.needs_mlm_head for evaluator in job.slot("evaluators")))
         found[name] = []
         for evaluator in job.slot("evaluators"):
             job.ctx.log.info(f"{name}: {evaluator.name}")
@@ -29,7 +29,6 @@ def run(job: Job) -> dict[str, Any]:
     return {"type": "Scores"}
 
 
-def made_of(evaluator: Any) -> str:
+def made_of(evaluator: Evaluator) -> str:
     """How the texts of an evaluator's test came to be, where its resource says so."""
-    data = getattr(evaluator, "test", None) or getattr(evaluator, "data", None)
-    return data.made if isinstance(data, Resource) else ""
+    return evaluator.test_data.made if evaluator.test_data is not None else ""

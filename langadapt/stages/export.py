@@ -8,21 +8,25 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from langadapt import __version__
 from langadapt.artifacts import adapter as adapters
+from langadapt.artifacts import dataset, release, scores
 from langadapt.artifacts import encoder as encoders
-from langadapt.artifacts import release, scores
+from langadapt.artifacts import scorer as scorers
 from langadapt.artifacts.files import RECORD, read_json, write_json
 from langadapt.artifacts.picture import score_bars
+from langadapt.contracts.encoder import EncoderSettings
 from langadapt.inference.merging import servable
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.stages.job import Job
+from langadapt.version import __version__
 
 
 def run(job: Job) -> dict[str, Any]:
     source = job.need("encoder")
-    if adapters.is_adapter(source) and all(getattr(exporter, "adapter_only", False) for exporter in job.slot("exporters")):
+    if adapters.is_adapter(source) and all(exporter.adapter_only for exporter in job.slot("exporters")):
         facts, width = _adapter(job, source), None
+    elif scorers.is_scorer(source):
+        facts, width = _scorer(job, source), None
     else:
         facts, width = _encoder(job)
     found = scores.load(job.need("scores")) if job.one("scores") else {}
@@ -31,8 +35,8 @@ def run(job: Job) -> dict[str, Any]:
         scores.save(found, job.folder)
         (job.folder / "scores.svg").write_text(score_bars(found), encoding="utf-8")
     write_json(job.folder / "provenance.json", facts)
-    card = release.card(facts, found) if width is not None else release.adapter_card(facts, found)
-    (job.folder / "README.md").write_text(card, encoding="utf-8")
+    card = release.scorer_card if "pair_length" in facts else release.card if width is not None else release.adapter_card
+    (job.folder / "README.md").write_text(card(facts, found), encoding="utf-8")
     release.write_sums(job.folder)
     size = sum(f.stat().st_size for f in job.folder.rglob("*") if f.is_file()) / 1e6
     job.ctx.log.info(f"{size:.0f} MB" if size >= 10 else f"{size:.1f} MB")
@@ -47,22 +51,41 @@ def _encoder(job: Job) -> tuple[dict[str, Any], int]:
         baked = release.bake_normalizer(loaded.tokenizer, normalizer)
         loaded.settings = loaded.settings.with_(normalizer=normalizer.slot(), normalizer_in_tokenizer=baked)
     module: EncoderModule = loaded.module(job.pooler(loaded))
+    table = dataset.load(job.need("data")) if job.one("data") else None
+    parameters, width = sum(p.numel() for p in loaded.model.parameters()), module.width
+    settings = loaded.settings
     for exporter in job.slot("exporters"):
-        exporter.export(module, loaded.tokenizer, loaded.settings, job.folder)
-    encoders.save_settings(loaded, job.folder)
-    parameters = sum(p.numel() for p in loaded.model.parameters())
+        texts = table.texts() if table is not None and exporter.needs_texts else None
+        written = exporter.export(module, loaded.tokenizer, settings, job.folder, texts)
+        if written is not None:
+            parameters, width, settings = written.parameters, written.width, written.settings
+    if settings is loaded.settings:
+        encoders.save_settings(loaded, job.folder)
+    else:  # another encoder than the stage's: nothing but its settings goes along
+        write_json(job.folder / encoders.SETTINGS, dataclasses.asdict(settings))
     facts = {
         "parameters": parameters,
-        "max_length": loaded.settings.max_length,
-        "width": module.width,
-        "normalizer_in_tokenizer": loaded.settings.normalizer_in_tokenizer,
+        "max_length": settings.max_length,
+        "width": width,
+        "normalizer_in_tokenizer": settings.normalizer_in_tokenizer,
         "tokenizer_code": [path.name for path in sorted(job.folder.glob("tokenization_*.py"))],
-        "prompt": loaded.settings.prompt,
+        "prompt": settings.prompt,
         "normalizer": {**normalizer.slot(), "version": normalizer.version} if normalizer is not None else None,
-        "pooler": loaded.settings.pooler,
+        "pooler": settings.pooler,
         "vocabulary": {"method": loaded.origins.method, "counts": loaded.origins.counts()} if loaded.origins is not None else None,
     }
-    return facts, module.width
+    return facts, width
+
+
+def _scorer(job: Job, source: Path) -> dict[str, Any]:
+    """Write a scorer; returns the facts of its card."""
+    loaded = scorers.load(source)
+    settings = EncoderSettings(max_length=loaded.settings.max_length)
+    for exporter in job.slot("exporters"):
+        exporter.export(loaded.module(), loaded.tokenizer, settings, job.folder)
+    write_json(job.folder / scorers.SETTINGS, loaded.settings.model_dump())
+    parameters = sum(p.numel() for p in loaded.model.parameters())
+    return {"parameters": parameters, "pair_length": loaded.settings.max_length}
 
 
 def _adapter(job: Job, source: Path) -> dict[str, Any]:

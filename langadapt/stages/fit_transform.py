@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from langadapt.artifacts import dataset
 from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.contracts.vectors import Transform
+from langadapt.errors import ModelError
 from langadapt.stages.job import Job
 
 
@@ -15,9 +19,29 @@ def run(job: Job) -> dict[str, Any]:
     table = dataset.load(job.need("data"))
     texts = list(dict.fromkeys(table.texts()))
     vectors = job.inference(job.need("encoder")).encode(texts, progress=job.ctx.log)
-    weight, bias = job.slot("transform").fit(vectors)
+    transform: Transform = job.slot("transform")
+    fitted = transform.fit(vectors)
     loaded = job.encoder("encoder")
-    loaded.transforms.append((torch.from_numpy(weight).contiguous(), torch.from_numpy(bias).contiguous()))
+    loaded.module(job.pooler(loaded))  # its weights, where it has some, go along
+    if loaded.settings.output is not None:
+        raise ModelError(
+            f"its vectors are stored through '{loaded.settings.output['use']}': nothing can be fitted behind that",
+            where=job.planned.where,
+            hint="Fit this transform first.",
+        )
+    if (linear := fitted.linear()) is not None:
+        add_linear(loaded, *linear)
+    else:
+        loaded.settings, loaded.output = loaded.settings.with_(output=transform.slot()), fitted.arrays()
     encoders.save(loaded, job.folder)
-    job.ctx.log.info(f"fitted on {len(texts):,} vectors: {weight.shape[1]} → {weight.shape[0]} dimensions")
+    job.ctx.log.info(f"fitted on {len(texts):,} vectors: {vectors.shape[1]} → {fitted.width} dimensions")
     return {"type": "Encoder"}
+
+
+def add_linear(loaded: LoadedEncoder, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Put a linear map behind the encoder's others, in one matrix with the last of them."""
+    more, shift = torch.from_numpy(weight).double(), torch.from_numpy(bias).double()
+    if loaded.transforms:
+        before, offset = (torch.as_tensor(part).double() for part in loaded.transforms.pop())
+        more, shift = more @ before, more @ offset + shift
+    loaded.transforms.append((more.float().contiguous(), shift.float().contiguous()))

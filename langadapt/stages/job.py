@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts import scorer as scorers
 from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.contracts.component import Context
+from langadapt.contracts.encoder import Embeds, Scores
+from langadapt.contracts.training import LightAdaptation
+from langadapt.contracts.vectors import Pooler
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.merging import merged, servable
-from langadapt.registry.component import Component, Context
+from langadapt.inference.scorer import Scorer
 from langadapt.registry.registry import Registry
 
 if TYPE_CHECKING:
-    from langadapt.plan import PlannedStage
+    from langadapt.contracts.plan import PlannedStage
 
 
 @dataclass(frozen=True)
@@ -52,22 +57,30 @@ class Job:
         Raises:
             ModelError: its adapter cannot be merged.
         """
-        folder = self.need(role)
+        return self.whole(self.need(role), mlm_head)
+
+    def whole(self, folder: Path, mlm_head: bool | None = None) -> LoadedEncoder:
+        """As :meth:`encoder`, by its folder."""
         return merged(folder) if adapters.is_adapter(folder) else encoders.load(folder, mlm_head)
 
-    def pooler(self, loaded: LoadedEncoder) -> Component:
-        """The pooler that an encoder's settings name."""
-        return self.registry.build("pooler", loaded.settings.pooler)
+    def teacher(self, folder: Path, mlm_head: bool = False) -> Embeds | Scores:
+        """An input that computes something: an encoder or a scorer."""
+        return Scorer.load(folder, device=self.ctx.device) if scorers.is_scorer(folder) else self.inference(folder, mlm_head)
 
-    def inference(self, folder: Path) -> Encoder:
+    def pooler(self, loaded: LoadedEncoder) -> Pooler:
+        """The pooler that an encoder's settings name."""
+        return self.registry.make(Pooler, loaded.settings.pooler)
+
+    def inference(self, folder: Path, mlm_head: bool = False) -> Encoder:
         """An input encoder behind the stage's normalizer; an adapter that the bank cannot serve runs in its own library."""
         if adapters.is_adapter(folder) and not servable(folder):
             return self._in_its_library(folder)
-        return Encoder.load(folder, registry=self.registry, device=self.ctx.device, normalizer=self.slot("normalizer"))
+        options = {"registry": self.registry, "device": self.ctx.device, "normalizer": self.slot("normalizer")}
+        return Encoder.load(folder, mlm_head=mlm_head, **options)
 
     def _in_its_library(self, folder: Path) -> Encoder:
         record = adapters.load(folder)
-        adaptation: Any = self.registry.build("adaptation", record.adaptation)
+        adaptation = self.registry.make(LightAdaptation, record.adaptation)
         loaded = encoders.load(adapters.base_folder(folder), mlm_head=False, options=adaptation.load_options(self.ctx.device))
         loaded.settings, _ = encoders.read_settings(folder)
         adaptation.load(loaded.model, folder)

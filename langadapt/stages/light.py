@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ import torch
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.contracts.training import LightAdaptation
 from langadapt.errors import ModelError
 from langadapt.modeling.digest import weights_digest
 from langadapt.modeling.encoder import EncoderModule
@@ -75,17 +75,16 @@ class Light:
         Raises:
             ModelError: the adaptation builds on adapters of another base, or does not fit this one.
         """
-        adaptation: Any = self.job.slot("adaptation")
-        if hasattr(adaptation, "check_base"):
-            adaptation.check_base(self.digest)
+        adaptation: LightAdaptation = self.job.slot("adaptation")
+        adaptation.check_base(self.digest)
         chosen = self.job.ctx.rng("centroid").permutation(len(rows))[:CENTROID_TEXTS]
-        sample = [next(value for value in rows.rows[i].values() if isinstance(value, list)) for i in sorted(chosen)]
+        sample = [list(rows.texts_of(int(i))[0]) for i in sorted(chosen)]
         self.centroid = self._centroid(encoder if self._quantized() else encoder.to(self.job.ctx.device), sample)
         if self.earlier:
             adaptation.load(self.base.model, self.earlier)
         else:
             adaptation.attach(self.base.model)
-        if getattr(adaptation, "roles", ()):
+        if adaptation.roles:
             encoder.activate = partial(adaptation.activate, self.base.model)
 
     def _quantized(self) -> bool:
@@ -102,7 +101,8 @@ class Light:
 
     def save(self, trained: int) -> None:
         """Write the adapter, what makes vectors with it, and the base it belongs to."""
-        job, adaptation = self.job, self.job.slot("adaptation")
+        job = self.job
+        adaptation: LightAdaptation = job.slot("adaptation")
         adaptation.save(self.base.model, job.folder)
         encoders.save_settings(self.base, job.folder)
         adapters.save_centroid(self.centroid, job.folder)
@@ -117,8 +117,8 @@ class Light:
             library=adaptation.library,
             base=base,
             trained=trained,
-            quantization=getattr(adaptation, "quantization", None),
-            roles=tuple(getattr(adaptation, "roles", ())),
+            quantization=adaptation.quantization,
+            roles=adaptation.roles,
         )
         adapters.save(record, job.folder)
 

@@ -8,8 +8,8 @@ from typing import Any
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.artifacts.fetch import fetch
+from langadapt.contracts.encoder import EncoderSettings
 from langadapt.errors import ModelError
-from langadapt.modeling.encoder import EncoderSettings
 from langadapt.modeling.layers import keep_layers, random_weights
 from langadapt.modeling.surgery import agree_on_inputs, disagreements, give_padding, size_of
 from langadapt.stages.job import Job
@@ -21,9 +21,9 @@ def run(job: Job) -> dict[str, Any]:
     loaded = job.encoder("encoder") if source is None else encoders.load(folder)
     if job.stage.layers is not None or job.stage.weights == "random":
         loaded = _reshaped(loaded, folder, job)
-    settings = loaded.settings
     if job.slot("pooler") is not None:
-        settings = settings.with_(pooler=job.slot("pooler").slot())
+        loaded.choose_pooler(job.slot("pooler").slot())
+    settings = loaded.settings
     settings = settings.with_(max_length=_length(job, settings, loaded))
     if source is not None and source.prompt:
         settings = settings.with_(prompt=source.prompt)

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from langadapt.artifacts import dataset
 from langadapt.artifacts.page import PAGE, Dropped, data_page
+from langadapt.contracts.component import Log
+from langadapt.contracts.data import Normalizer, Role
 from langadapt.errors import DataError
-from langadapt.registry.component import Log
 from langadapt.stages.collect import select
 from langadapt.stages.job import Job
 
@@ -43,7 +44,7 @@ def run(job: Job) -> dict[str, Any]:
     heard = Remarks(job.ctx.log)
     for row in job.ctx.log.track(reader.pairs(job.slot("translator"), replace(job.ctx, log=heard)), f"reading {reader.name}"):
         if normalizer:
-            row = {k: normalizer.normalize(v) if k in dataset.TEXTS and v else v for k, v in row.items()}
+            row = {k: _normalized(v, reader.columns.get(k), normalizer) for k, v in row.items()}
         rows.append(row)
     if len(rows) < 2:
         count = "no pairs" if not rows else "one pair only"
@@ -52,15 +53,24 @@ def run(job: Job) -> dict[str, Any]:
     data, dropped = select(job, dataset.from_rows(rows))
     note = next((resource.note for resource in job.planned.resources() if resource.note), "")
     remarks = [f"{job.planned.name}: {remark}" for remark in (*heard.warnings, *_translated(job, len(rows), len(data), dropped))]
-    dataset.save(data, {"note": note, "remarks": remarks, **{f"dropped by {one.name}": one.count for one in dropped}}, job.folder)
+    dataset.save(
+        data, reader.columns, {"note": note, "remarks": remarks, **{f"dropped by {one.name}": one.count for one in dropped}}, job.folder
+    )
     _draw(job, len(rows), data, dropped)
     job.ctx.log.info(f"{len(data):,} pairs ({', '.join(data.column_names)})")
     return {"type": "Pairs", "rows": len(data)}
 
 
+def _normalized(value: Any, role: Role | None, normalizer: Normalizer) -> Any:
+    """A cell with its texts in one spelling."""
+    if role is Role.TEXT and value:
+        return normalizer.normalize(value)
+    return [normalizer.normalize(text) for text in value] if role is Role.TEXTS and value else value
+
+
 def _tell_repeats(rows: list[dict[str, Any]], log: Remarks) -> None:
     """Pairs that stand several times weigh several times; often a file was joined to itself."""
-    distinct = len({tuple(row.values()) for row in rows})
+    distinct = len({repr(tuple(row.values())) for row in rows})
     if len(rows) - distinct > REPEATS * len(rows):
         log.warning(f"{len(rows) - distinct:,} of {len(rows):,} pairs are exact repeats of others")
 

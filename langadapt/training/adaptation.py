@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from langadapt.contracts.training import Adaptation
 from langadapt.errors import ModelError
 from langadapt.modeling.heads import output_layer
 from langadapt.modeling.layers import layer_stack
-from langadapt.registry.component import Component
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Full(Component):
+class Full(Adaptation):
     """Every weight trains."""
 
-    kind: ClassVar[str] = "adaptation"
     name: ClassVar[str] = "full"
     mergeable: ClassVar[bool] = True
 
@@ -26,7 +25,7 @@ class Full(Component):
         model.requires_grad_(True)
 
 
-class Freeze(Component):
+class Freeze(Adaptation):
     """A part of the weights trains, the rest stays as it was.
 
     ``train: embeddings`` trains the input embeddings, the output rows (tied to them or not) and the output bias: the first stage after
@@ -35,7 +34,6 @@ class Freeze(Component):
     all but the input embeddings.  ``train: top`` trains the top `layers` layers and the head.
     """
 
-    kind: ClassVar[str] = "adaptation"
     name: ClassVar[str] = "freeze"
     version: ClassVar[str] = "3"
     mergeable: ClassVar[bool] = True

@@ -9,6 +9,7 @@ A step's randomness derives from the seed and the step alone, so nothing else is
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,22 +154,28 @@ def _sound_state(path: Path, steps: int) -> dict[str, Any]:
 
 
 def _check_shapes(module: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
-    for name, value in module.named_parameters():
-        if value.requires_grad and saved[name].shape != value.shape:
+    for name, value in _kept(module):
+        if saved[name].shape != value.shape:
             raise ValueError(f"'{name}' has the shape {tuple(saved[name].shape)}, {tuple(value.shape)} expected")
 
 
 def trainable(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Weights that train, by name, tied ones once, on the CPU."""
-    return {name: value.detach().cpu().contiguous() for name, value in module.named_parameters() if value.requires_grad}
+    """Weights that train, tied ones once, and what an objective's head remembers from step to step; by name, on the CPU."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in _kept(module)}
+
+
+def _kept(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from ((name, value) for name, value in module.named_parameters() if value.requires_grad)
+    buffers = dict(module.named_buffers(prefix="", remove_duplicate=True))
+    kept = module.state_dict(keep_vars=True)  # without the buffers that say they need not be kept
+    yield from ((name, value) for name, value in buffers.items() if name.startswith("head.") and name in kept)
 
 
 def restore(module: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
-    """Copy saved weights over a module's; every trainable weight must be among them."""
+    """Copy saved weights over a module's; every one of :func:`trainable` must be among them."""
     with torch.no_grad():
-        for name, value in module.named_parameters():
-            if value.requires_grad:
-                value.copy_(saved[name])
+        for name, value in _kept(module):
+            value.copy_(saved[name])
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -23,20 +23,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from langadapt.contracts.component import Context
+from langadapt.contracts.encoder import TrainableEncoder, TrainableScorer
+from langadapt.contracts.training import Batch, Loss, Models, Objective, Optimizer, Row, Sampler, Schedule
 from langadapt.errors import StageFailed
 from langadapt.modeling.batching import group_by_length
-from langadapt.registry.component import Context
-from langadapt.registry.kinds import Batch, Loss
 from langadapt.training.checkpoints import Checkpoints
 from langadapt.training.distributed import gather_rows, total, world
 from langadapt.training.optimizer import parameter_groups
-from langadapt.training.tokenized import Row, TokenizedRows, bucketed, epoch_order, steps_per_epoch
+from langadapt.training.sampling import Bucketed, Random
+from langadapt.training.tokenized import TokenizedRows, steps_per_epoch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedTokenizerFast
-
-    from langadapt.modeling.encoder import EncoderModule
 
 
 @dataclass(frozen=True)
@@ -80,41 +80,58 @@ class Validation:
 class Step(nn.Module):
     """Encoder, head and objective behind one forward call, so that DDP, FSDP and compile see one module."""
 
-    def __init__(self, encoder: EncoderModule, head: nn.Module | None, objective: Any) -> None:
+    def __init__(
+        self,
+        encoder: TrainableEncoder | TrainableScorer,
+        head: nn.Module | None,
+        objective: Objective,
+        teacher: TrainableEncoder | None,
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder: Any = encoder
         self.head = head
-        self._objective = [objective]  # in a list: a frozen pydantic model is no submodule
+        # In lists: a pydantic model is no submodule, and the teacher neither trains nor stands in checkpoints.
+        self._objective, self._teacher = [objective], [teacher]
+
+    @property
+    def teacher(self) -> Any:
+        return self._teacher[0]
 
     def forward(self, batch: Batch, step: int) -> Loss:
-        loss: Loss = self._objective[0].loss(self.encoder, self.head, batch, step)
+        models = Models(self.encoder, self.head, self._teacher[0])
+        loss: Loss = self._objective[0].loss(models, batch, step)
         return loss
 
 
 def train(
-    encoder: EncoderModule,
+    encoder: TrainableEncoder | TrainableScorer,
     head: nn.Module | None,
-    objective: Any,
+    objective: Objective,
     data: TokenizedRows,
     tokenizer: PreTrainedTokenizerFast,
-    schedule: Any,
-    optimizer: Any,
+    schedule: Schedule,
+    optimizer: Optimizer,
     settings: Settings,
-    validate: Callable[[EncoderModule], Validation] | None,
+    validate: Callable[[Any], Validation] | None,
     ctx: Context,
     alone: bool = False,
+    teacher: TrainableEncoder | None = None,
+    sampler: Sampler | None = None,
 ) -> History:
     """Train in place; the encoder holds the last (or the best) weights afterwards.
 
     Args:
         alone: this process trains by itself, whatever others of a distributed run do: for training inside a stage that one process
             does while the rest wait for its artifact (an evaluator that fine-tunes).
+        teacher: a second encoder for the loss; it stays as it is.
+        sampler: which rows share a batch; None takes random batches, bucketed by length where rows do not see one another.
 
     Raises:
         StageFailed: the loss or the gradient is not a number (naming the step), training had nothing to learn, or its own files were
             altered while it ran.
     """
-    run = _Run(encoder, head, objective, data, tokenizer, schedule, optimizer, settings, validate, ctx, alone)
+    module = Step(encoder, head, objective, teacher)
+    run = _Run(module, objective, data, tokenizer, schedule, optimizer, settings, validate, ctx, alone, sampler)
     return run.go()
 
 
@@ -123,25 +140,28 @@ class _Run:
 
     def __init__(
         self,
-        encoder: EncoderModule,
-        head: nn.Module | None,
-        objective: Any,
+        module: Step,
+        objective: Objective,
         data: TokenizedRows,
         tokenizer: PreTrainedTokenizerFast,
-        schedule: Any,
-        optimizer: Any,
+        schedule: Schedule,
+        optimizer: Optimizer,
         settings: Settings,
-        validate: Callable[[EncoderModule], Validation] | None,
+        validate: Callable[[Any], Validation] | None,
         ctx: Context,
-        alone: bool = False,
+        alone: bool,
+        sampler: Sampler | None,
     ) -> None:
         self.objective, self.data, self.tokenizer = objective, data, tokenizer
         self.schedule, self.settings, self.validate, self.ctx = schedule, settings, validate, ctx
         self.rank, self.world = (0, 1) if alone else world()
         self.accelerator: Any = Alone(settings.precision, ctx.device) if alone else make_accelerator(settings.precision, ctx.device)
-        encoder.budget = settings.tokens_per_batch
-        encoder.gather = gather_rows if self.world > 1 else _same
-        self.module = Step(encoder, head, objective).to(self.accelerator.device)
+        module.encoder.budget = settings.tokens_per_batch
+        module.encoder.gather = gather_rows if self.world > 1 else _same
+        self.module = module.to(self.accelerator.device)
+        if teacher := module.teacher:
+            teacher.to(self.accelerator.device).eval().requires_grad_(False)
+            teacher.budget = settings.tokens_per_batch
         self.optimizer = optimizer.build(parameter_groups(self.module, settings.weight_decay), settings.learning_rate)
         self.wrapped: Any
         self.prepared: Any
@@ -149,7 +169,10 @@ class _Run:
         self.checkpoints = Checkpoints(ctx.workdir / "checkpoints")
         self.history = History()
         self.log_every = max(1, min(LOG_EVERY, settings.steps // 20))
-        self.lengths = data.lengths()
+        # In-batch negatives of one length would give themselves away by it: such objectives keep random batches.
+        mega = settings.mega_batch if objective.separable else 1
+        self.sampler: Sampler = sampler or (Bucketed(mega_batch=mega) if mega > 1 else Random())
+        self.longest, self.texts = data.longest(), data.texts_per_row()
         self.per_epoch = steps_per_epoch(len(data), settings.batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
 
@@ -205,26 +228,20 @@ class _Run:
         self.ctx.log.info(f"resuming at step {state['step']} of {self.settings.steps}")
         return int(state["step"])
 
-    def _rows(self, step: int) -> list[Row]:
-        """This process's share of a step's rows, strided so that shares differ by one row at most."""
+    def _rows(self, step: int) -> np.ndarray:
+        """Numbers of this process's share of a step's rows, strided so that shares differ by one row at most."""
         epoch, within = divmod(step, self.per_epoch)
         size = self.settings.batch_size
         if self._order[0] != epoch:
-            seed = self.ctx.seed_for("order")
-            order = epoch_order(len(self.data), epoch, seed)
-            # In-batch negatives of one length would give themselves away by it: such objectives keep random batches.
-            if self.objective.separable and self.settings.mega_batch > 1:
-                order = bucketed(order, self.lengths, size, self.settings.mega_batch, seed, epoch)
-            self._order = (epoch, order)
+            self._order = (epoch, self.sampler.order(self.data, size, epoch, self.ctx.seed_for("order")))
         whole = self._order[1][within * size : (within + 1) * size]
         # The short last batch of an epoch may leave a process without a row: it borrows the first one.
-        chosen = whole[self.rank :: self.world] if len(whole) > self.rank else whole[:1]
-        return [self.data.rows[i] for i in chosen]
+        return whole[self.rank :: self.world] if len(whole) > self.rank else whole[:1]
 
     def _step(self, step: int) -> float:
         torch.manual_seed(step_seed(self.ctx.seed_for("dropout"), step, self.rank))
         rng = np.random.default_rng([self.ctx.seed_for("collate"), step, self.rank])
-        batches = [self.objective.collate(rows, self.tokenizer, rng) for rows in self._micro(self._rows(step))]
+        batches = [self.objective.collate(rows, self.tokenizer, rng, self.module.head) for rows in self._micro(self._rows(step))]
         device = self.accelerator.device
         count = sum(batch.count for batch in batches)
         if self.objective.separable and self.world > 1:
@@ -259,16 +276,15 @@ class _Run:
             return contextlib.nullcontext()
         return self.accelerator.no_sync(self.wrapped)  # type: ignore[no-any-return]
 
-    def _micro(self, rows: list[Row]) -> Iterator[list[Row]]:
+    def _micro(self, rows: np.ndarray) -> Iterator[list[Row]]:
         """Rows cut by tokens for a separable objective; all of them, once, for any other."""
-        if not self.objective.separable or not rows:
-            yield rows
+        if not self.objective.separable or not len(rows):
+            yield self.data.take(rows)
             return
-        lengths = [max((len(v) for v in row.values() if isinstance(v, list)), default=1) for row in rows]
-        texts = max(sum(isinstance(v, list) for v in row.values()) for row in rows)
+        texts = int(self.texts[rows].max())
         # A micro-batch may hold several length groups: it bounds memory, groups bound padding.
-        for group in group_by_length(lengths, self.settings.tokens_per_batch * 2 // max(texts, 1), waste=math.inf):
-            yield [rows[i] for i in group]
+        for group in group_by_length(self.longest[rows].tolist(), self.settings.tokens_per_batch * 2 // max(texts, 1), waste=math.inf):
+            yield self.data.take(rows[group])
 
     def _rate(self, step: int) -> float:
         factor: float = self.schedule.factor(step, self.settings.steps, self.settings.warmup)

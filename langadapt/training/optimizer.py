@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from langadapt.contracts.training import Optimizer
 from langadapt.errors import StageFailed
-from langadapt.registry.component import Component
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 
-class AdamW(Component):
+class AdamW(Optimizer):
     """AdamW with bias correction, fused (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
 
-    kind: ClassVar[str] = "optimizer"
     name: ClassVar[str] = "adamw"
 
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9

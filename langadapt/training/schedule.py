@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from langadapt.registry.component import Component
+from langadapt.contracts.training import Schedule
 
 
-class Linear(Component):
+class Linear(Schedule):
     """Rise from zero over the warm-up, then fall linearly to zero (Devlin et al. 2019, arXiv:1810.04805)."""
 
-    kind: ClassVar[str] = "schedule"
     name: ClassVar[str] = "linear"
 
     def factor(self, step: int, steps: int, warmup: int) -> float:
@@ -19,10 +18,9 @@ class Linear(Component):
         return max(0.0, (steps - step) / max(1, steps - warmup))
 
 
-class Constant(Component):
+class Constant(Schedule):
     """Rise from zero over the warm-up, then stay."""
 
-    kind: ClassVar[str] = "schedule"
     name: ClassVar[str] = "constant"
 
     def factor(self, step: int, steps: int, warmup: int) -> float:

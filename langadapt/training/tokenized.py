@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from langadapt.artifacts.dataset import text_columns
+from langadapt.contracts.data import Role
+from langadapt.contracts.training import WORDS, Row
 from langadapt.modeling.framing import Frame
 from langadapt.modeling.token_ids import plain_backend, token_ids
 
@@ -15,12 +17,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
-Row = dict[str, Any]
 WordEnds = Callable[[str], list[int]]
 """Where the words of a text end, in characters."""
-
-WORDS = ".words"
-"""Ends the name of the column with each token's word, (T,) int64, -1 for special tokens; there when an objective asks for words."""
 
 
 def tokenize_texts(
@@ -37,19 +35,154 @@ def tokenize_texts(
     return ids, truncated
 
 
-class TokenizedRows:
-    """Rows in memory with text columns as token-id lists; other columns as they are."""
+class Ragged:
+    """Sequences of token ids in one flat array: four bytes a token, eight a sequence."""
 
-    def __init__(self, rows: list[Row], truncated: int = 0) -> None:
-        self.rows = rows
-        self.truncated = truncated
+    def __init__(self, flat: np.ndarray, ends: np.ndarray, absent: np.ndarray | None = None) -> None:
+        self.flat, self.ends, self.absent = flat, ends, absent
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.ends)
+
+    def __getitem__(self, i: int) -> list[int] | None:
+        """A sequence; None where the row has none."""
+        if self.absent is not None and self.absent[i]:
+            return None
+        found: list[int] = self.flat[self._start(i) : self.ends[i]].tolist()
+        return found
+
+    def _start(self, i: int) -> int:
+        return int(self.ends[i - 1]) if i else 0
+
+    def lengths(self) -> np.ndarray:
+        """Tokens of each sequence: (n,)."""
+        return np.diff(self.ends, prepend=0)
+
+    longest = lengths
+
+    def counts(self) -> np.ndarray:
+        """1 where there is a sequence, 0 where it is absent: (n,)."""
+        return np.ones(len(self), dtype=np.int64) if self.absent is None else 1 - self.absent.astype(np.int64)
+
+    def take(self, rows: np.ndarray) -> Ragged:
+        """Some of the sequences, in that order."""
+        parts = [self.flat[self._start(i) : self.ends[i]] for i in rows]
+        return Ragged(
+            np.concatenate([*parts, self.flat[:0]]),
+            np.cumsum([len(part) for part in parts], dtype=np.int64),
+            self.absent[rows] if self.absent is not None else None,
+        )
+
+    @classmethod
+    def of(cls, sequences: Iterable[Sequence[int] | None], dtype: type = np.int32) -> Ragged:
+        """From plain lists; None is an absent one."""
+        flat, ends, absent, total = array("q" if dtype is np.int64 else "i"), array("q"), array("b"), 0
+        for ids in sequences:
+            absent.append(ids is None)
+            flat.extend(ids or ())
+            total += len(ids or ())
+            ends.append(total)
+        gone = np.frombuffer(absent, dtype=np.bool_) if any(absent) else None
+        return cls(_array(flat, dtype), _array(ends, np.int64), gone)
+
+
+def _array(values: array[int], dtype: type) -> np.ndarray:
+    return np.frombuffer(values, dtype=dtype) if len(values) else np.zeros(0, dtype=dtype)
+
+
+class _Nested:
+    """Several texts a row: the sequences of all rows, and where each row's end."""
+
+    def __init__(self, texts: Ragged, ends: np.ndarray) -> None:
+        self.texts, self.ends = texts, ends
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def _places(self, i: int) -> range:
+        return range(int(self.ends[i - 1]) if i else 0, int(self.ends[i]))
+
+    def __getitem__(self, i: int) -> list[list[int]]:
+        return [self.texts[k] or [] for k in self._places(i)]
 
     def lengths(self) -> np.ndarray:
         """Tokens of each row, over all its texts: (n,)."""
-        return np.array([sum(len(v) for v in row.values() if isinstance(v, list)) for row in self.rows])
+        sums = np.cumsum(self.texts.lengths())
+        at = np.where(self.ends > 0, sums[np.maximum(self.ends - 1, 0)], 0) if len(sums) else np.zeros_like(self.ends)
+        return np.diff(at, prepend=0)
+
+    def longest(self) -> np.ndarray:
+        """Tokens of each row's longest text: (n,)."""
+        lengths = self.texts.lengths()
+        return np.array([max((int(lengths[k]) for k in self._places(i)), default=0) for i in range(len(self))], dtype=np.int64)
+
+    def counts(self) -> np.ndarray:
+        """Texts of each row: (n,)."""
+        return np.diff(self.ends, prepend=0)
+
+    def take(self, rows: np.ndarray) -> _Nested:
+        """Some of the rows, in that order."""
+        places = [self._places(i) for i in rows]
+        return _Nested(self.texts.take(np.array([k for part in places for k in part], dtype=np.int64)), np.cumsum([len(p) for p in places]))
+
+
+Held = Ragged | _Nested | list[Any]
+"""A column: token ids, lists of these, or plain values."""
+
+
+class TokenizedRows:
+    """Rows with their texts as token ids, held by column; a row comes out as a plain dictionary."""
+
+    def __init__(self, columns: dict[str, Held], truncated: int = 0) -> None:
+        self.columns = columns
+        self.truncated = truncated
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, row: int) -> Row:
+        return {name: values[row] for name, values in self.columns.items()}
+
+    def take(self, rows: Iterable[int]) -> list[Row]:
+        """Some rows, in that order."""
+        return [self[int(row)] for row in rows]
+
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, over all its texts: (n,)."""
+        return np.sum([held.lengths() for name, held in self._texts() if not name.endswith(WORDS)], axis=0)  # type: ignore[no-any-return]
+
+    def longest(self) -> np.ndarray:
+        """Tokens of each row's longest text: (n,), at least 1."""
+        parts = [held.longest() for name, held in self._texts() if not name.endswith(WORDS)]
+        return np.maximum(np.max(parts, axis=0), 1)  # type: ignore[no-any-return]
+
+    def texts_per_row(self) -> np.ndarray:
+        """Texts of each row: (n,)."""
+        return np.sum([held.counts() for name, held in self._texts() if not name.endswith(WORDS)], axis=0)  # type: ignore[no-any-return]
+
+    def texts_of(self, row: int) -> list[tuple[int, ...]]:
+        """A row's texts as token ids."""
+        found: list[tuple[int, ...]] = []
+        for name, held in self._texts():
+            if name.endswith(WORDS):
+                continue
+            value: Any = held[row]
+            found += [tuple(ids) for ids in value] if isinstance(held, _Nested) else [tuple(value)] if value is not None else []
+        return found
+
+    def values(self, column: str) -> list[Any]:
+        """A column that holds no text.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        held = self.columns[column]
+        if not isinstance(held, list):
+            raise KeyError(column)
+        return held
+
+    def _texts(self) -> list[tuple[str, Ragged | _Nested]]:
+        return [(name, held) for name, held in self.columns.items() if not isinstance(held, list)]
 
     @classmethod
     def of(
@@ -57,41 +190,67 @@ class TokenizedRows:
         data: Dataset,
         tokenizer: PreTrainedTokenizerFast,
         max_length: int,
-        long_texts: str,
+        roles: Mapping[str, Role],
+        long_texts: str = "truncate",
         prompt: str = "",
         word_ends: WordEnds | None = None,
     ) -> TokenizedRows:
-        """Tokenise every text column; ``split`` cuts a long text into several rows, ``truncate`` keeps its start.
+        """Tokenise every text; ``split`` cuts a long text into several rows, ``truncate`` keeps its start.
 
-        With `word_ends`, split texts come with the word of each token.
+        Args:
+            roles: what the columns are; one that is not named stays as it is.
+            word_ends: with it, split texts come with the word of each token.
         """
-        names = text_columns(data)
-        columns: dict[str, list[Any]] = {name: list(data[name]) for name in data.column_names}
+        kinds = {name: roles.get(name) for name in data.column_names}
         if long_texts == "split":
-            assert len(names) == 1, "only running text is split"
+            (name,) = (name for name, kind in kinds.items() if kind is Role.TEXT)
             if word_ends is not None:
-                return cls(_split_words(tokenizer, names[0], columns[names[0]], max_length, word_ends))
-            pieces = _split(tokenizer, columns[names[0]], max_length)
-            return cls([{names[0]: piece} for piece in pieces])
+                return cls(_split_words(tokenizer, name, list(data[name]), max_length, word_ends))
+            return cls({name: Ragged.of(_split(tokenizer, list(data[name]), max_length))})
+        columns: dict[str, Held] = {}
         truncated = 0
-        for name in names:
-            texts = columns[name]
-            present = [text for text in texts if text is not None]
-            ids, cut = tokenize_texts(tokenizer, present, max_length, prompt)
+        for name, kind in kinds.items():
+            values = list(data[name])
+            if kind is Role.TEXTS:
+                flat, cut = _ragged(tokenizer, [text for texts in values for text in texts], max_length, prompt)
+                columns[name] = _Nested(flat, np.cumsum([len(texts) for texts in values], dtype=np.int64))
+            elif kind is Role.TEXT:
+                columns[name], cut = _ragged(tokenizer, values, max_length, prompt)
+            else:
+                columns[name], cut = values, 0
             truncated += cut
-            stream = iter(ids)
-            columns[name] = [None if text is None else next(stream) for text in texts]
-        keys = list(columns)
-        return cls([dict(zip(keys, values, strict=True)) for values in zip(*columns.values(), strict=True)], truncated)
+        return cls(columns, truncated)
 
     def split(self, share: float, rng: np.random.Generator) -> tuple[TokenizedRows, TokenizedRows]:
         """(training rows, held-out rows), a random `share` of the rows held out, at least one."""
-        order = rng.permutation(len(self.rows))
-        held = max(1, round(share * len(self.rows)))
-        return (
-            TokenizedRows([self.rows[i] for i in sorted(order[held:])], self.truncated),
-            TokenizedRows([self.rows[i] for i in sorted(order[:held])]),
-        )
+        order = rng.permutation(len(self))
+        held = max(1, round(share * len(self)))
+        return self._only(np.sort(order[held:]), self.truncated), self._only(np.sort(order[:held]))
+
+    def _only(self, rows: np.ndarray, truncated: int = 0) -> TokenizedRows:
+        kept = {name: [held[i] for i in rows] if isinstance(held, list) else held.take(rows) for name, held in self.columns.items()}
+        return TokenizedRows(kept, truncated)
+
+
+def _ragged(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str | None], max_length: int, prompt: str) -> tuple[Ragged, int]:
+    """Token ids of texts, None where there is none, and how many were truncated."""
+    truncated = 0
+
+    def blocks() -> Iterator[list[int] | None]:
+        nonlocal truncated
+        for start in range(0, len(texts), BLOCK):
+            block = texts[start : start + BLOCK]
+            ids, cut = tokenize_texts(tokenizer, [text for text in block if text is not None], max_length, prompt)
+            truncated += cut
+            stream = iter(ids)
+            yield from (None if text is None else next(stream) for text in block)
+
+    found = Ragged.of(blocks())
+    return found, truncated
+
+
+BLOCK = 10_000
+"""Texts tokenised at once: their ids are Python lists for a moment, ten times the memory they are kept in."""
 
 
 def _split(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> list[list[int]]:
@@ -104,23 +263,28 @@ def _split(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length:
     return pieces
 
 
-def _split_words(tokenizer: PreTrainedTokenizerFast, name: str, texts: Sequence[str], max_length: int, word_ends: WordEnds) -> list[Row]:
-    """As :func:`_split`, as rows with the word of each token beside its ids."""
+def _split_words(
+    tokenizer: PreTrainedTokenizerFast, name: str, texts: Sequence[str], max_length: int, word_ends: WordEnds
+) -> dict[str, Held]:
+    """As :func:`_split`, with the word of each token beside its ids."""
     backend = plain_backend(tokenizer)
     frame = Frame.of(tokenizer)
     opening, closing = list(frame.opening), list(frame.closing)
-    outside = np.full(len(opening), -1), np.full(len(closing), -1)
-    rows: list[Row] = []
-    for start in range(0, len(texts), 1024):  # offsets take far more memory than ids
-        block = texts[start : start + 1024]
-        for text, item in zip(block, backend.encode_batch(list(block), add_special_tokens=False), strict=True):
-            ids = item.ids
-            # A piece may begin with the space before its word: its last character tells the word.
-            last = np.array([end for _, end in item.offsets], dtype=np.int64) - 1
-            words = np.searchsorted(np.array(word_ends(text), dtype=np.int64), last, side="right")
-            for part in _parts(len(ids), max_length - len(opening) - len(closing)):
-                rows.append({name: opening + ids[part] + closing, name + WORDS: np.concatenate([outside[0], words[part], outside[1]])})
-    return rows
+    outside = [-1] * len(opening), [-1] * len(closing)
+
+    def blocks() -> Iterator[tuple[list[int], list[int]]]:
+        for start in range(0, len(texts), 1024):  # offsets take far more memory than ids
+            block = texts[start : start + 1024]
+            for text, item in zip(block, backend.encode_batch(list(block), add_special_tokens=False), strict=True):
+                ids = item.ids
+                # A piece may begin with the space before its word: its last character tells the word.
+                last = np.array([end for _, end in item.offsets], dtype=np.int64) - 1
+                words = np.searchsorted(np.array(word_ends(text), dtype=np.int64), last, side="right").tolist()
+                for part in _parts(len(ids), max_length - len(opening) - len(closing)):
+                    yield opening + ids[part] + closing, [*outside[0], *words[part], *outside[1]]
+
+    pieces = list(blocks())
+    return {name: Ragged.of(ids for ids, _ in pieces), name + WORDS: Ragged.of(words for _, words in pieces)}
 
 
 def _parts(length: int, room: int) -> list[slice]:
@@ -128,28 +292,6 @@ def _parts(length: int, room: int) -> list[slice]:
     count = max(1, -(-length // room))
     size = max(1, -(-length // count))
     return [slice(start, start + size) for start in range(0, length, size)]
-
-
-def epoch_order(rows: int, epoch: int, seed: int) -> np.ndarray:
-    """The shuffled row order of one epoch, the same on every machine."""
-    return np.random.default_rng([seed, epoch]).permutation(rows)
-
-
-def bucketed(order: np.ndarray, lengths: np.ndarray, batch_size: int, mega: int, seed: int, epoch: int) -> np.ndarray:
-    """A shuffled order cut anew so that the rows of a batch have similar lengths.
-
-    The order is taken `mega` batches at a time; inside such a mega-batch rows are sorted by length and cut into batches, and the
-    batches are shuffled.  A row still meets others by chance from epoch to epoch, and padding nearly vanishes.  The last, short batch
-    of the epoch stays last.
-    """
-    whole = len(order) // batch_size * batch_size
-    rng = np.random.default_rng([seed, epoch, 1])
-    parts = []
-    for start in range(0, whole, mega * batch_size):
-        chunk = order[start : min(start + mega * batch_size, whole)]
-        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
-        parts.append(rng.permutation(chunk.reshape(-1, batch_size)).reshape(-1))
-    return np.concatenate([*parts, order[whole:]])
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:

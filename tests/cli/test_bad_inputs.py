@@ -148,9 +148,8 @@ def test_a_loss_that_is_no_number_stops_with_the_step(build: Run, tmp_path: Path
 
 
 BROKEN_LOSS = """
-from langadapt import ComponentRef, hookimpl
+from langadapt.contracts import ComponentRef, Loss, hookimpl
 from langadapt_objectives.sts import CosineSts
-from langadapt.registry.kinds import Loss
 
 @hookimpl
 def langadapt_components():
@@ -158,8 +157,8 @@ def langadapt_components():
 
 class Broken(CosineSts):
     name = "broken"
-    def loss(self, encoder, head, batch, step):
-        return Loss(super().loss(encoder, head, batch, step).total * float("nan"))
+    def loss(self, models, batch, step):
+        return Loss(super().loss(models, batch, step).total * float("nan"))
 """
 
 
@@ -188,7 +187,7 @@ def test_tampered_release_and_artifact(build: Run, run: Run, tmp_path: Path) -> 
 
 
 RAISING = """
-from langadapt import Component, ComponentRef, hookimpl
+from langadapt.contracts import ComponentRef, Normalizer, hookimpl
 
 @hookimpl
 def langadapt_components():
@@ -198,8 +197,7 @@ def langadapt_components():
 def langadapt_stage_start(stage):
     raise RuntimeError("observer trouble")
 
-class Raising(Component):
-    kind = "normalizer"
+class Raising(Normalizer):
     name = "raising"
     def normalize(self, text):
         raise ValueError("cannot cope with this text")

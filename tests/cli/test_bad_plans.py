@@ -115,17 +115,16 @@ def test_norwegian_stays_norwegian(run: Run, tmp_path: Path) -> None:
 
 
 PLUGIN = """
-from langadapt import Component, ComponentRef, hookimpl
+from langadapt.contracts import ComponentRef, Pooler, hookimpl
 
 @hookimpl
 def langadapt_components():
     return [ComponentRef("pooler", {name!r}, "{module}:Mine", "mine")]
 
-class Mine(Component):
-    kind = "pooler"
+class Mine(Pooler):
     name = {name!r}
-    def pool(self, hidden, mask):
-        return hidden[-1][:, 0]
+    def pool(self, states, weights=None):
+        return states.last[:, 0]
 """
 
 
@@ -165,6 +164,19 @@ def test_a_class_that_is_not_what_it_is_listed_as(run: Run, tmp_path: Path) -> N
     text = (tmp_path / "mine_c.py").read_text(encoding="utf-8").replace("def pool(", "def pol(")
     (tmp_path / "mine_c.py").write_text(text, encoding="utf-8")
     refused(run("--plugin", "mine_c", *PLAN, "--set", "stages.base.pooler=other", env=environment), "mine_c:Mine", "but lacks pool")
+
+
+def test_a_component_of_an_older_contract(run: Run, tmp_path: Path) -> None:
+    environment = plugin(tmp_path, "mine_d", "older")
+    text = (
+        (tmp_path / "mine_d.py")
+        .read_text(encoding="utf-8")
+        .replace("Pooler", "Component")
+        .replace("    name", "    kind = 'pooler'\n    name")
+    )
+    (tmp_path / "mine_d.py").write_text(text, encoding="utf-8")
+    done = run("--plugin", "mine_d", *PLAN, "--set", "stages.base.pooler=older", env=environment)
+    refused(done, "mine_d:Mine of plugin 'mine_d' is no langadapt.contracts.Pooler", "langadapt 0.1", "migration-0.2.md")
 
 
 @pytest.mark.parametrize(

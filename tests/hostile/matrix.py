@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from langadapt.artifacts import encoder as encoders
+from langadapt.contracts.component import Context
 from langadapt.errors import LangadaptError
 from langadapt.inference.encoder import Encoder
 from langadapt.modeling.heads import mlm_logits
 from langadapt.modeling.surgery import apply_mixture, vocab_of
-from langadapt.registry.component import Context
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import matrix
 
-from langadapt.plan import Request
+from langadapt.contracts.plan import Request
 from langadapt.runner import Outcome, build
 
 PAIRS = [

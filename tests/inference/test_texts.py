@@ -37,13 +37,13 @@ def test_real_texts_alone_together_and_shuffled(encoder: Encoder, texts: list[st
 
 def test_batch_tokens_bounds_and_widens_a_forward_pass(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes: list[tuple[int, int]] = []
-    hidden = encoder._module.hidden
+    hidden = encoder._module.run
 
-    def watched(ids: Any, mask: Any, all_layers: bool = False) -> Any:
+    def watched(ids: Any, mask: Any, needs: Any = frozenset()) -> Any:
         shapes.append(tuple(ids.shape))
-        return hidden(ids, mask, all_layers)
+        return hidden(ids, mask, needs)
 
-    monkeypatch.setattr(encoder._module, "hidden", watched)
+    monkeypatch.setattr(encoder._module, "run", watched)
     texts = ["आज पाऊस पडला"] * 1100
     length = len(encoder.tokenizer(texts[0])["input_ids"])
     for budget in (200, 4096, 6000):

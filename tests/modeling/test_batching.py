@@ -71,6 +71,6 @@ def test_masked_states_come_in_the_given_order(tiny: Path) -> None:
     found = encoder.masked_states(sequences, positions)
     expected = []
     for ids, places in zip(sequences, positions, strict=True):
-        (states,) = encoder.hidden(*encoder.pad([ids]))
+        states = encoder.states([ids]).last
         expected += [states[0, place] for place in places]
     assert torch.allclose(found, torch.stack(expected), atol=1e-5)

@@ -28,12 +28,12 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from langadapt.contracts.component import Context
 from langadapt.errors import ModelError
 from langadapt.modeling.heads import mlm_logits, output_layer
 from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
 from langadapt.modeling.pooling import Mean
 from langadapt.modeling.surgery import agree_on_inputs, apply_mixture, unigram_log_probabilities, vocab_of
-from langadapt.registry.component import Context
 from langadapt.training.adaptation import Freeze
 
 TEXT = """एक माणूस गिटार वाजवत आहे आणि मुले मैदानात खेळत आहेत . ती बाजारात भाजी विकते , आज पुण्यात खूप पाऊस पडला .

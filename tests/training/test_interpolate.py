@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from langadapt.contracts.plan import Request
 from langadapt.errors import PlanError
-from langadapt.plan import Request, compile_plan
+from langadapt.plan import compile_plan
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.registry import Registry
 from langadapt.stages.train import interpolate, weights_of

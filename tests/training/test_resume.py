@@ -12,10 +12,11 @@ import torch
 from datasets import Dataset
 
 from langadapt.artifacts import encoder as encoders
-from langadapt.registry.component import Context
+from langadapt.contracts.component import Context
 from langadapt.registry.registry import Registry
 from langadapt.training.loop import History, Settings, Validation, train
-from langadapt.training.tokenized import TokenizedRows, bucketed, epoch_order
+from langadapt.training.sampling import bucketed, epoch_order
+from langadapt.training.tokenized import TokenizedRows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,11 +47,13 @@ def run(
             module.p = dropout
     registry.build("adaptation", adaptation).attach(loaded.model)  # type: ignore[attr-defined]
     rows = Dataset.from_list([{"sentence1": a, "sentence2": b, "score": c} for a, b, c in PAIRS])
-    data = TokenizedRows.of(rows, loaded.tokenizer, 64, "truncate")
-    objective, schedule = registry.build("objective", "cosine-sts"), registry.build("schedule", "linear")
+    objective: Any = registry.build("objective", "cosine-sts")
+    data = TokenizedRows.of(rows, loaded.tokenizer, 64, objective.roles())
+    schedule: Any = registry.build("schedule", "linear")
     encoder = loaded.module(registry.build("pooler", "mean"))
     work.mkdir(exist_ok=True)
-    optimizer, context = registry.build("optimizer", "adamw"), Context(workdir=work)
+    optimizer: Any = registry.build("optimizer", "adamw")
+    context = Context(workdir=work)
     history = train(encoder, None, objective, data, loaded.tokenizer, schedule, optimizer, settings, validate, context)
     return {name: value.detach().clone() for name, value in loaded.model.named_parameters()}, history
 

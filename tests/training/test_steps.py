@@ -13,13 +13,14 @@ import torch
 from datasets import Dataset
 
 from langadapt.artifacts import encoder as encoders
+from langadapt.contracts.component import Context, SilentLog
+from langadapt.contracts.data import Role
 from langadapt.errors import StageFailed
 from langadapt.modeling.heads import output_layer
 from langadapt.modeling.pooling import Mean
-from langadapt.registry.component import Context, SilentLog
 from langadapt.registry.registry import Registry
 from langadapt.stages.train import set_dropout
-from langadapt.training.loop import Settings, Validation, _Run, train
+from langadapt.training.loop import Settings, Step, Validation, _Run, train
 from langadapt.training.tokenized import TokenizedRows
 
 TEXTS = [
@@ -61,9 +62,9 @@ class Job:
         if dropout is not None:
             set_dropout(self.loaded.model, dropout)
         rows = self.objective.prepare(Dataset.from_list(ROWS[objective]))
-        self.data = TokenizedRows.of(rows, self.loaded.tokenizer, 64, self.objective.long_texts)
+        self.data = TokenizedRows.of(rows, self.loaded.tokenizer, 64, self.objective.roles(), self.objective.long_texts)
         self.encoder = self.loaded.module(Mean())
-        self.head = self.objective.head(self.encoder.width)
+        self.head = self.objective.build(replace(self.encoder.spec, output_width=self.encoder.width))
 
     def adapt(self, slot: Any) -> Job:
         self.registry.build("adaptation", slot).attach(self.loaded.model)  # type: ignore[attr-defined]
@@ -101,9 +102,19 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+def rows_of(data: TokenizedRows) -> list[dict[str, Any]]:
+    return data.take(range(len(data)))
+
+
+def started(job: Job, settings: Settings, ctx: Context) -> Any:
+    """A run that has not taken a step."""
+    encoder, head, objective, *rest = job.parts(settings, ctx)
+    return _Run(Step(encoder, head, objective, None), objective, *rest, False, None)
+
+
 def gradient(job: Job, settings: Settings, work: Path) -> tuple[float, dict[str, torch.Tensor], int]:
     """(loss, gradients, forward calls) of the first step."""
-    run: Any = _Run(*job.parts(settings, Context(workdir=work)))
+    run: Any = started(job, settings, Context(workdir=work))
     calls = []
     run.module.register_forward_hook(lambda *_: calls.append(1))
     found: dict[str, torch.Tensor] = {}
@@ -148,8 +159,8 @@ def test_the_gradient_is_that_of_the_mean_loss(tiny: Path, registry: Registry, t
     job = Job(tiny, registry, "cosine-sts", dropout=0.0)
     loss, found, _ = gradient(job, replace(SETTINGS, batch_size=8, clip=1e9), tmp_path)
     job = Job(tiny, registry, "cosine-sts", dropout=0.0)
-    u, v = (job.encoder.embed([row[name] for row in job.data.rows]) for name in ("sentence1", "sentence2"))
-    scores = torch.tensor([row["score"] for row in job.data.rows])
+    u, v = (job.encoder.embed([row[name] for row in job.data.take(range(len(job.data)))]) for name in ("sentence1", "sentence2"))
+    scores = torch.tensor([row["score"] for row in job.data.take(range(len(job.data)))])
     mean = ((torch.cosine_similarity(u, v) - scores) ** 2).mean()
     mean.backward()
     assert loss == pytest.approx(mean.item(), rel=1e-5)
@@ -310,15 +321,15 @@ def test_best_weights_that_were_altered_are_not_restored(tiny: Path, registry: R
 def test_long_texts_are_split_without_loss(tiny: Path, registry: Registry) -> None:
     tokenizer = encoders.load(tiny, mlm_head=False).tokenizer
     text = " ".join(TEXTS * 3)
-    data = TokenizedRows.of(Dataset.from_dict({"text": [text, "", TEXTS[0]]}), tokenizer, 32, "split")
-    pieces = [row["text"] for row in data.rows]
+    data = TokenizedRows.of(Dataset.from_dict({"text": [text, "", TEXTS[0]]}), tokenizer, 32, {"text": Role.TEXT}, "split")
+    pieces = [row["text"] for row in data.take(range(len(data)))]
     assert all(len(ids) <= 32 and ids[0] == tokenizer.cls_token_id and ids[-1] == tokenizer.sep_token_id for ids in pieces)
     assert [i for ids in pieces[:-1] for i in ids[1:-1]] == tokenizer(text, add_special_tokens=False)["input_ids"]
     assert pieces[-1] == tokenizer(TEXTS[0])["input_ids"]
     sizes = [len(ids) for ids in pieces[:-1]]
     assert max(sizes) - min(sizes) <= len(sizes)  # no stub at the end
-    cut = TokenizedRows.of(Dataset.from_dict({"text": [text, TEXTS[0]]}), tokenizer, 16, "truncate")
+    cut = TokenizedRows.of(Dataset.from_dict({"text": [text, TEXTS[0]]}), tokenizer, 16, {"text": Role.TEXT}, "truncate")
     assert cut.truncated == 1
-    assert cut.rows[0]["text"] == tokenizer(text, truncation=True, max_length=16)["input_ids"]
+    assert cut[0]["text"] == tokenizer(text, truncation=True, max_length=16)["input_ids"]
     held = data.split(0.25, np.random.default_rng(0))
-    assert sorted(map(repr, held[0].rows + held[1].rows)) == sorted(map(repr, data.rows))
+    assert sorted(map(repr, rows_of(held[0]) + rows_of(held[1]))) == sorted(map(repr, rows_of(data)))

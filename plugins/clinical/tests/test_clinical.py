@@ -13,8 +13,8 @@ from langadapt_clinical.normalizer import Clinical
 from langadapt_clinical.notes import discharge, sections, sentences
 
 from langadapt.artifacts.dataset import from_rows
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError
-from langadapt.registry.component import Context
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

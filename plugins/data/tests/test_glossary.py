@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from langadapt_data.glossary import definitions
 
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
 
 
 @pytest.mark.parametrize(

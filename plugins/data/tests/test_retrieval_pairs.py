@@ -13,10 +13,10 @@ import pytest
 from langadapt_data.pairs import Retrieval
 
 from langadapt.artifacts import retrieval
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError, PlanError
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
 
 
 def resource(*paths: Path, **options: Any) -> Resource:
@@ -27,7 +27,7 @@ def resource(*paths: Path, **options: Any) -> Resource:
 def pairs(*paths: Path, share: float = 0.0, **options: Any) -> list[tuple[str, str]]:
     reader = Retrieval(data=resource(*paths, **options), held_out=share)
     rows = list(reader.pairs(None, Context()))
-    assert all(tuple(row) == reader.columns for row in rows)
+    assert all(list(row) == list(reader.columns) for row in rows)
     return [(row["anchor"], row["positive"]) for row in rows]
 
 

@@ -11,8 +11,8 @@ import pytest
 from datasets import Dataset
 from langadapt_data.selectors import NearDuplicates, Script
 
+from langadapt.contracts.component import Context
 from langadapt.errors import RegistryError
-from langadapt.registry.component import Context
 
 
 def texts(data: Path, count: int, words: int) -> list[str]:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from langadapt_evaluators.classification import macro_f1
 from langadapt_evaluators.isotropy import iso_score, mean_cosine, partition
-from langadapt_evaluators.tagging import read, spans
+from langadapt_evaluators.tagging import spans
 from langadapt_evaluators.thresholds import auc, youden
 
+from langadapt.artifacts.tagged import read
 from langadapt.errors import DataError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -17,11 +17,11 @@ from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.fertility import Fertility
 from langadapt_evaluators.sts import Sts, _labels, pearson, spearman
 
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError
 from langadapt.inference.encoder import Encoder
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

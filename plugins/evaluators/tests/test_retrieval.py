@@ -16,12 +16,12 @@ import torch
 from langadapt_evaluators.retrieval import Retrieval
 
 from langadapt.artifacts.retrieval import held_out
+from langadapt.contracts.component import Context
+from langadapt.contracts.results import Score
 from langadapt.errors import DataError
 from langadapt.inference.encoder import Encoder
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
-from langadapt.registry.kinds import Score
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

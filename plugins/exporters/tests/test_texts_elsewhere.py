@@ -6,7 +6,7 @@ import gzip
 import itertools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,8 +17,9 @@ from transformers import AutoModel, AutoTokenizer
 from langadapt import Encoder, LangadaptError
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.contracts import Pooler, States, Transform
+from langadapt.contracts.component import Context
 from langadapt.modeling.surgery import agree_on_inputs, apply_mixture, vocab_of
-from langadapt.registry.component import Context
 from langadapt.registry.registry import Registry
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -40,7 +41,7 @@ def test_sentence_transformers(tiny: Path, registry: Registry, tmp_path: Path, p
     loaded.settings = loaded.settings.with_(pooler={"use": pooler}, prompt=prompt, normalize=not whiten, max_length=48)
     if whiten:
         vectors = Encoder(loaded, loaded.module(registry.build("pooler", pooler)).eval()).encode(TEXTS)
-        weight, bias = registry.build("transform", {"use": "whitening", "dimensions": 3}).fit(vectors)  # type: ignore[attr-defined]
+        weight, bias = registry.make(Transform, {"use": "whitening", "dimensions": 3}).fit(vectors).linear() or ((), ())
         loaded.transforms = [(torch.from_numpy(weight), torch.from_numpy(bias))]
     export(loaded, registry, "sentence-transformers", tmp_path)
     peer = SentenceTransformer(str(tmp_path), device="cpu")
@@ -103,11 +104,11 @@ def test_a_folder_names_nothing_of_this_machine(tiny: Path, registry: Registry, 
 def test_a_pooler_without_a_counterpart_is_refused(tiny: Path, registry: Registry, tmp_path: Path) -> None:
     loaded = encoders.load(tiny, mlm_head=False)
 
-    class Odd:
-        name = "odd"
+    class Odd(Pooler):
+        name: ClassVar[str] = "odd"
 
-        def pool(self, hidden: Any, mask: Any) -> Any:
-            return hidden[-1][:, -1]
+        def pool(self, states: States, weights: Any = None) -> Any:
+            return states.last[:, -1]
 
     exporter: Any = registry.build("exporter", "sentence-transformers")
     with pytest.raises(LangadaptError, match="odd"):

@@ -15,9 +15,10 @@ from langadapt_objectives.mlm import MaskedLanguageModel, ordinary_ids
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.contracts import Models, Role
+from langadapt.contracts.training import Batch
 from langadapt.errors import DataError
 from langadapt.modeling.pooling import Mean
-from langadapt.registry.kinds import Batch
 from langadapt.training.tokenized import TokenizedRows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -33,7 +34,8 @@ def loaded(tiny: Path) -> LoadedEncoder:
 def rows(loaded: LoadedEncoder, data: Path) -> list[dict[str, Any]]:
     with gzip.open(data / "raw" / "mr.txt.gz", "rt", encoding="utf-8") as handle:
         texts = [line.strip() for line in itertools.islice(handle, 500, 1500)]
-    return TokenizedRows.of(Dataset.from_dict({"text": texts}), loaded.tokenizer, 64, "split").rows
+    found = TokenizedRows.of(Dataset.from_dict({"text": texts}), loaded.tokenizer, 64, {"text": Role.TEXT}, "split")
+    return found.take(range(len(found)))
 
 
 def collate(rows: list[dict[str, Any]], loaded: LoadedEncoder, rate: float = 0.15, seed: int = 0) -> Batch:
@@ -100,7 +102,7 @@ def test_loss_equals_the_dense_cross_entropy(rows: list[dict[str, Any]], loaded:
     batch = collate(rows[:24], loaded)
     assert [] not in (batch.sequences, batch.extra["positions"])
     encoder = loaded.module(Mean(), budget=300).eval()
-    found = MaskedLanguageModel().loss(encoder, None, batch, 0).total / batch.count
+    found = MaskedLanguageModel().loss(Models(encoder), batch, 0).total / batch.count
     ids, mask = encoder.pad(batch.sequences)
     labels = torch.full_like(ids, -100)
     values = iter(batch.extra["labels"].tolist())
@@ -120,8 +122,10 @@ KHMER = ["ភាសាខ្មែរជាភាសាផ្លូវការ�
 def worded(loaded: LoadedEncoder, texts: list[str], masking: str, rate: float = 0.15) -> tuple[Any, list[dict[str, Any]]]:
     """An objective and the rows it asks for."""
     objective: Any = MaskedLanguageModel(rate=rate, masking=masking)
-    rows = TokenizedRows.of(objective.prepare(Dataset.from_dict({"text": texts})), loaded.tokenizer, 64, "split", "", objective.word_ends())
-    return objective, rows.rows
+    rows = TokenizedRows.of(
+        objective.prepare(Dataset.from_dict({"text": texts})), loaded.tokenizer, 64, objective.roles(), "split", "", objective.word_ends()
+    )
+    return objective, rows.take(range(len(rows)))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +138,7 @@ def marathi(data: Path) -> list[str]:
 @pytest.mark.parametrize("masking", ["whole-word", "span"])
 def test_achieved_rates_of_words_and_spans(loaded: LoadedEncoder, marathi: list[str], masking: str, rate: float) -> None:
     objective, rows = worded(loaded, marathi, masking, rate)
-    ordinary = sum(int((row["text.words"] >= 0).sum()) for row in rows)
+    ordinary = sum(word >= 0 for row in rows for word in row["text.words"])
     found = [objective.collate(rows, loaded.tokenizer, np.random.default_rng(seed)).count for seed in range(4)]
     assert float(np.mean(found)) / ordinary == pytest.approx(rate, abs=0.01)
     short = [objective.collate(rows[i : i + 4], loaded.tokenizer, np.random.default_rng(i)).count for i in range(0, len(rows), 4)]
@@ -148,8 +152,8 @@ def test_whole_words_are_hidden_whole(loaded: LoadedEncoder, marathi: list[str])
     special = set(loaded.tokenizer.all_special_ids)  # an unknown piece is never predicted
     several = 0
     for row, places in zip(rows, hidden, strict=True):
-        for word in set(row["text.words"][row["text.words"] >= 0].tolist()):
-            pieces = {place for place in np.flatnonzero(row["text.words"] == word).tolist() if row["text"][place] not in special}
+        for word in {word for word in row["text.words"] if word >= 0}:
+            pieces = {i for i, its in enumerate(row["text.words"]) if its == word and row["text"][i] not in special}
             assert pieces <= places or not pieces & places
             several += len(pieces) > 1 and pieces <= places
     assert several > 100

@@ -16,6 +16,7 @@ from langadapt_objectives.sts import CosineSts
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
+from langadapt.contracts import EncoderSpec, Models
 from langadapt.errors import DataError
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.modeling.pooling import Mean
@@ -78,7 +79,7 @@ def test_multiple_negatives_equals_sentence_transformers(loaded: LoadedEncoder, 
     columns = [SENTENCES[:4], SENTENCES[4:8], *([SENTENCES[8:12]] if hard else [])]
     rows = pairs(loaded, list(zip(*columns, strict=True)))
     batch = objective.collate(rows, loaded.tokenizer, np.random.default_rng(0))
-    found = objective.loss(encoder, None, batch, 0).total / batch.count
+    found = objective.loss(Models(encoder), batch, 0).total / batch.count
     embeddings = [vectors(encoder, loaded, column) for column in columns]
     expected = theirs("MultipleNegativesRankingLoss", scale=scale).compute_loss_from_embeddings(embeddings, None)
     assert found.item() == pytest.approx(expected.item(), abs=1e-5)
@@ -92,7 +93,7 @@ def test_repeated_texts_are_no_negatives(loaded: LoadedEncoder, encoder: Encoder
     rows = [(a, b, e), (a, c, f), (d, a, b)]
     objective = MultipleNegatives()
     batch = objective.collate(pairs(loaded, rows), loaded.tokenizer, np.random.default_rng(0))
-    found = float(objective.loss(encoder, None, batch, 0).total.detach())
+    found = float(objective.loss(Models(encoder), batch, 0).total.detach())
     unit = {
         text: vector / np.linalg.norm(vector)
         for text, vector in zip((a, b, c, d, e, f), vectors(encoder, loaded, [a, b, c, d, e, f]).detach().numpy(), strict=True)
@@ -145,7 +146,7 @@ def test_cosine_sts_equals_sentence_transformers(loaded: LoadedEncoder, encoder:
     ]
     batch = CosineSts().collate(rows, loaded.tokenizer, np.random.default_rng(0))
     assert batch.count == 6
-    found = CosineSts().loss(encoder, None, batch, 0).total / batch.count
+    found = CosineSts().loss(Models(encoder), batch, 0).total / batch.count
     both = [vectors(encoder, loaded, SENTENCES[:6]), vectors(encoder, loaded, SENTENCES[6:])]
     expected = theirs("CosineSimilarityLoss").compute_loss_from_embeddings(both, torch.tensor(scores))
     assert found.item() == pytest.approx(expected.item(), abs=1e-6)
@@ -172,20 +173,20 @@ def test_nli_softmax_by_hand_and_learning() -> None:
         for i, d in enumerate(distance)
     ]
     objective = NliSoftmax()
-    head: Any = objective.head(6)
+    head: Any = objective.build(EncoderSpec("table", 6, 1, 1, 9, 0, output_width=6))
     assert head.weight.shape == (3, 18)
     batch = objective.collate(rows, None, np.random.default_rng(0))  # type: ignore[arg-type]
     u, v = table.rows[0::2], table.rows[1::2]
     logits = head(torch.cat([u, v, (u - v).abs()], 1))
     targets = torch.tensor([labels.index(row["label"]) for row in rows])
     expected = -torch.log_softmax(logits, 1)[range(60), targets].sum()
-    first = objective.loss(table, head, batch, 0).total
+    first = objective.loss(Models(table, head), batch, 0).total
     assert batch.count == 60
     assert first.item() == pytest.approx(expected.item(), rel=1e-5)
     optimizer = torch.optim.Adam(head.parameters(), 0.1)
     for step in range(80):
         optimizer.zero_grad()
-        objective.loss(table, head, batch, step).total.backward()
+        objective.loss(Models(table, head), batch, step).total.backward()
         optimizer.step()
     found = head(torch.cat([u, v, (u - v).abs()], 1)).argmax(1)
     assert float((found == targets).float().mean()) > 0.85

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from langadapt import Encoder
+from langadapt.contracts import States
 from langadapt.registry.registry import Registry
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,13 +40,18 @@ def peer(pooler: Any) -> Any:
         return models.Pooling(WIDTH, pooler.sentence_transformers)
 
 
+def pooled(pooler: Any, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = pooler.pool(States(hidden, mask, torch.zeros_like(mask)))
+    return found
+
+
 @pytest.mark.parametrize(("name", "padding"), [*((name, "right") for name in NAMES), ("max", "left"), ("mean", "left")])
 def test_equals_sentence_transformers(registry: Registry, name: str, padding: str) -> None:
     """Encoders pad on the right; what depends on no end of the text must not care."""
     pooler: Any = registry.build("pooler", name)
     hidden, mask = states(padding)
     theirs = peer(pooler)({"token_embeddings": hidden.clone(), "attention_mask": mask})["sentence_embedding"]
-    ours = pooler.pool((torch.zeros_like(hidden), hidden), mask)
+    ours = pooled(pooler, hidden, mask)
     assert ours.shape == (len(LENGTHS), WIDTH)
     assert (ours - theirs).abs().max() < 1e-5
     assert ours.abs().max() < 100, "padding is left out"
@@ -56,16 +62,16 @@ def test_places_count_real_tokens(registry: Registry) -> None:
     pooler: Any = registry.build("pooler", "weighted-mean")
     hidden, mask = states("right")
     left = torch.stack([row.roll(int(len(row) - real.sum()), 0) for row, real in zip(hidden, mask, strict=True)])
-    assert (pooler.pool((left,), mask.flip(1)) - pooler.pool((hidden,), mask)).abs().max() < 1e-5
+    assert (pooled(pooler, left, mask.flip(1)) - pooled(pooler, hidden, mask)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_and_neighbours_change_nothing(registry: Registry, name: str) -> None:
     pooler: Any = registry.build("pooler", name)
     hidden, mask = states("right")
-    together = pooler.pool((hidden,), mask)
+    together = pooled(pooler, hidden, mask)
     for row, length in enumerate(LENGTHS):
-        alone = pooler.pool((hidden[row : row + 1, :length],), mask[row : row + 1, :length])
+        alone = pooled(pooler, hidden[row : row + 1, :length], mask[row : row + 1, :length])
         assert (alone[0] - together[row]).abs().max() < 1e-6
 
 
@@ -74,9 +80,9 @@ def test_pooling_is_in_float32(registry: Registry, name: str) -> None:
     """Sums of bfloat16 states would round away the end of a long text."""
     pooler: Any = registry.build("pooler", name)
     half, mask = states("right", torch.bfloat16)
-    found = pooler.pool((half,), mask)
+    found = pooled(pooler, half, mask)
     assert found.dtype == torch.float32
-    assert (found - pooler.pool((half.float(),), mask)).abs().max() < 1e-6
+    assert (found - pooled(pooler, half.float(), mask)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,7 +90,7 @@ def test_gradients_reach_real_tokens_alone(registry: Registry, name: str) -> Non
     pooler: Any = registry.build("pooler", name)
     hidden, mask = states("right")
     hidden.requires_grad_(True)
-    pooler.pool((hidden,), mask).sum().backward()
+    pooled(pooler, hidden, mask).sum().backward()
     assert hidden.grad is not None
     assert torch.isfinite(hidden.grad).all()
     assert not hidden.grad[mask == 0].any()

@@ -25,7 +25,7 @@ def cloud(n: int = 4000, d: int = 16) -> np.ndarray:
 
 def test_covariance_is_the_identity() -> None:
     vectors = cloud()
-    weight, bias = Whitening().fit(vectors)
+    weight, bias = Whitening().fit(vectors).linear()
     assert weight.dtype == bias.dtype == np.float32
     white = vectors @ weight.T + bias
     assert white.mean(0) == pytest.approx(np.zeros(16), abs=1e-3)
@@ -34,7 +34,7 @@ def test_covariance_is_the_identity() -> None:
 
 def test_fewer_dimensions_are_the_strongest() -> None:
     vectors = cloud()
-    whole, cut = Whitening().fit(vectors), Whitening(dimensions=5).fit(vectors)
+    whole, cut = Whitening().fit(vectors).linear(), Whitening(dimensions=5).fit(vectors).linear()
     assert cut[0].shape == (5, 16)
     assert cut[1].shape == (5,)
     assert np.array_equal(cut[0], whole[0][:5])
@@ -46,11 +46,11 @@ def test_fewer_dimensions_are_the_strongest() -> None:
 def test_directions_without_variance_are_dropped() -> None:
     vectors = cloud()
     flat = np.concatenate([vectors, vectors[:, :3] @ np.ones((3, 2), np.float32), np.ones((len(vectors), 1), np.float32)], 1)
-    weight, bias = Whitening(floor=1e-9).fit(flat)
+    weight, bias = Whitening(floor=1e-9).fit(flat).linear()
     assert weight.shape == (16, 19)
     assert np.cov(flat @ weight.T + bias, rowvar=False) == pytest.approx(np.eye(16), abs=0.02)
     few = vectors[:6]
-    assert Whitening().fit(few)[0].shape[0] == 5
+    assert Whitening().fit(few).width == 5
     with pytest.raises(DataError):
         Whitening().fit(vectors[:1])
 
@@ -59,7 +59,7 @@ def test_a_module_applies_it(tiny: Path) -> None:
     loaded = encoders.load(tiny, mlm_head=False)
     texts = ["घर मोठे आहे", "आज पाऊस पडला", "शाळा बंद आहे", "तो धावतो", "ती गाते", "नदी वाहते"]
     before = Encoder(loaded, loaded.module(Mean()).eval()).encode(texts)
-    weight, bias = Whitening(dimensions=4).fit(before)
+    weight, bias = Whitening(dimensions=4).fit(before).linear()
     loaded.transforms = [(torch.from_numpy(weight), torch.from_numpy(bias))]
     encoder = Encoder(loaded, loaded.module(Mean()).eval())
     after = encoder.encode(texts)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from langadapt_telecom.standards import CLAUSE, refused
 
-from langadapt.registry.component import Context
+from langadapt.contracts.component import Context
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

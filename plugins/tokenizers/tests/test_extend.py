@@ -17,9 +17,9 @@ from langadapt_tokenizers.trained import WordPiece
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError, ModelError
 from langadapt.modeling.surgery import apply_mixture, size_of, vocab_of
-from langadapt.registry.component import Context
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 ROLES = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}

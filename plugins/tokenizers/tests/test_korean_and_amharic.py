@@ -25,13 +25,14 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from langadapt.artifacts import encoder as encoders
+from langadapt.contracts.component import Context
+from langadapt.contracts.vocabulary import Vocab
 from langadapt.modeling import tokenization_bidirectional
+from langadapt.modeling.characters import ETHIOPIC, decompose, recompose
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.modeling.surgery import apply_mixture, vocab_of
 from langadapt.modeling.token_ids import token_ids
 from langadapt.modeling.tokenization_bidirectional import FEW, BidirectionalWordPieceTokenizerFast, BothEnds
-from langadapt.modeling.vocab import ETHIOPIC, Vocab, decompose, recompose
-from langadapt.registry.component import Context
 
 
 def texts(data: Path, language: str, start: int, count: int) -> list[str]:

@@ -13,9 +13,9 @@ from langadapt_tokenizers.trained import Bpe, WordPiece
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from langadapt.contracts.component import Context
 from langadapt.errors import ModelError, RegistryError
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
-from langadapt.registry.component import Context
 
 
 def real(data: Path, name: str, count: int, start: int = 0) -> list[str]:

@@ -16,9 +16,9 @@ import pytest
 from langadapt_tokenizers.subcharacter import Subcharacter
 from langadapt_tokenizers.trained import Bpe, Unigram, WordPiece
 
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError
-from langadapt.modeling.vocab import recompose
-from langadapt.registry.component import Context
+from langadapt.modeling.characters import recompose
 
 TRAINERS = {
     "wordpiece": WordPiece(vocab_size=3000),
@@ -92,7 +92,7 @@ def test_same_text_same_bytes_in_another_process(texts: list[str], tmp_path: Pat
     few = texts[:150]
     (tmp_path / "texts").write_text("\n".join(few), encoding="utf-8")
     script = (
-        "import sys; from pathlib import Path; from langadapt.registry.component import Context\n"
+        "import sys; from pathlib import Path; from langadapt.contracts.component import Context\n"
         "from langadapt_tokenizers.trained import Bpe, Unigram, WordPiece\n"
         "texts = Path('texts').read_text(encoding='utf-8').split('\\n')\n"
         "for kind in (WordPiece, Unigram, Bpe):\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from langadapt.registry.component import Context
+from langadapt.contracts.component import Context
 
 SENTENCES = {
     "A man is playing a guitar.": "Un home está a tocar a guitarra.",

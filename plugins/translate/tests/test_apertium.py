@@ -12,8 +12,8 @@ import pytest
 from langadapt_translate import apertium as module
 from langadapt_translate.apertium import Apertium, _unmarked, mode_of, pivots
 
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError
-from langadapt.registry.component import Context
 
 
 def said(engine: Apertium, texts: list[str], ctx: Context, source: str = "en", target: str = "gl") -> list[Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from langadapt_translate.chat import Chat
 
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError
-from langadapt.registry.component import Context
 
 
 class Server(ThreadingHTTPServer):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from langadapt.contracts.component import Context
 from langadapt.errors import DataError
 from langadapt.plan import Pinner
-from langadapt.registry.component import Context
 from langadapt.registry.registry import Registry
 
 from .conftest import SENTENCES

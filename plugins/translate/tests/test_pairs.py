@@ -20,11 +20,11 @@ from langadapt_translate.pairs import TranslatedNli
 from langadapt_translate.quality import BertScore, CrossLingual, RoundTrip
 
 from langadapt.artifacts.dataset import from_rows
+from langadapt.contracts.component import Context
+from langadapt.contracts.data import Offer, Translation
 from langadapt.errors import DataError, StoreError
 from langadapt.inference.encoder import Encoder
 from langadapt.plan import Pinner
-from langadapt.registry.component import Context
-from langadapt.registry.kinds import Offer, Translation
 from langadapt.registry.registry import Registry
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -113,6 +113,9 @@ class Counting:
 
     def identity(self) -> dict[str, Any]:
         return {"use": "counting"}
+
+    def beside(self) -> None:
+        return None
 
     def offer(self, source: str, target: str) -> Offer:
         return Offer("counting", True, "", "MIT", True, "1")
@@ -219,7 +222,7 @@ def test_a_build_translates_what_the_language_lacks(apertium: None, run: Run, ti
     row = table.rows[0]
     assert row["engine"] == "apertium en-gl"
     assert row["source_premise"] and row["premise"] != row["source_premise"]
-    assert not any("source" in name for name in dataset.text_columns(table.rows))
+    assert not any("source" in name for name in table.roles)
     assert run(*arguments(english, tiny, "--translator", "apertium")).stdout.startswith("Nothing to do")
 
 

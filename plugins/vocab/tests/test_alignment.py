@@ -17,12 +17,12 @@ from langadapt_vocab.distil import Distil, stretches
 from langadapt_vocab.subword import MeanSubword
 
 from langadapt.artifacts import encoder as encoders
+from langadapt.contracts.component import Context
+from langadapt.contracts.vocabulary import Vocab
 from langadapt.errors import DataError, ModelError
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.modeling.surgery import apply_mixture, vocab_of
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
-from langadapt.registry.kinds import Vocab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,10 +14,10 @@ from langadapt_vocab.subword import MeanSubword, pieces
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from langadapt.contracts.component import Context
+from langadapt.contracts.vocabulary import Vocab
 from langadapt.modeling.loading import load_model, load_tokenizer
 from langadapt.modeling.surgery import vocab_of
-from langadapt.registry.component import Context
-from langadapt.registry.kinds import Vocab
 
 TEXTS = [
     "आज एक माणूस गिटार वाजवत आहे आणि मुले मैदानात खेळत आहेत.",

@@ -14,12 +14,12 @@ from langadapt_vocab.matching import Matching, Spellings, fold
 from langadapt_vocab.shared import canonical_tokens
 from langadapt_vocab.wechsel import Wechsel, token_places
 
+from langadapt.contracts.component import Context
+from langadapt.contracts.vocabulary import Vocab
 from langadapt.errors import DataError, ModelError
 from langadapt.manifests.resource import Format, PathSource, Resource, Sources
 from langadapt.modeling.surgery import vocab_of
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
-from langadapt.registry.kinds import Vocab
 
 
 def resource(path: Path, form: Format, **columns: str) -> Resource:

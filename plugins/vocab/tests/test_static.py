@@ -18,13 +18,13 @@ from langadapt_vocab.projection import FastTextProjection
 from langadapt_vocab.simple import Mean
 from langadapt_vocab.static import Space, read_space, unit
 
+from langadapt.contracts.component import Context
+from langadapt.contracts.vocabulary import Vocab
 from langadapt.errors import DataError, ModelError
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.modeling.loading import load_model, load_tokenizer
 from langadapt.modeling.surgery import apply_mixture, vocab_of
 from langadapt.plan import pin_paths
-from langadapt.registry.component import Context
-from langadapt.registry.kinds import Vocab
 
 
 def marathi(data: Path, count: int) -> list[str]:
@@ -91,7 +91,7 @@ def test_the_space_is_the_same_in_another_process(vocabularies: tuple[Vocab, Voc
     here = train_space(Sentences(texts[:150]), 16, 2, 3, Context())
     (tmp_path / "texts").write_text("\n".join(texts[:150]), encoding="utf-8")
     script = (
-        "from pathlib import Path; import numpy as np; from langadapt.registry.component import Context\n"
+        "from pathlib import Path; import numpy as np; from langadapt.contracts.component import Context\n"
         "from langadapt_vocab.static import Sentences, train_space\n"
         "space = train_space(Sentences(Path('texts').read_text(encoding='utf-8').split('\\n')), 16, 2, 3, Context())\n"
         "np.save('vectors.npy', space.vectors); Path('words').write_text('\\n'.join(space.words), encoding='utf-8')\n"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from langadapt.contracts import LightAdaptation
 from langadapt.errors import ModelError, did_you_mean
-from langadapt.registry.component import Component
 from langadapt_adapters.folders import BOTTLENECK
 from langadapt_adapters.library import NAME, load_plain, place, prepare, save_plain, train_only
 
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class BottleneckOptions(Component):
+class BottleneckOptions(LightAdaptation):
     """Options of a new bottleneck and what light adaptations share."""
 
-    kind: ClassVar[str] = "adaptation"
     mergeable: ClassVar[bool] = False
-    light: ClassVar[bool] = True
     library: ClassVar[str] = "adapters"
 
     reduction_factor: Annotated[float, Field(ge=1)] = 16
@@ -31,9 +29,6 @@ class BottleneckOptions(Component):
     """Activation between the two layers, by transformers' name; None: the form's own (relu, swish, relu)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of the bottleneck's output dropped in training."""
-
-    def load_options(self, device: str) -> dict[str, Any]:
-        return {}
 
     def settings(self, form: str) -> BnConfig:
         """The library's settings of a bottleneck of `form` with these options.

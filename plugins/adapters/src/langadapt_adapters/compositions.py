@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from langadapt.contracts import LightAdaptation
 from langadapt.errors import ModelError
-from langadapt.registry.component import Component
 from langadapt_adapters.bottleneck import BottleneckOptions
 from langadapt_adapters.folders import (
     BOTTLENECK,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-class _OverMembers(Component):
+class _OverMembers(LightAdaptation):
     """What is built on trained adapters."""
 
     over: list[str]
@@ -112,17 +112,12 @@ class Fuse(_OverMembers):
     Relations: `average` needs no training and costs no time; `stack` lets adapters follow each other.
     """
 
-    kind: ClassVar[str] = "adaptation"
     name: ClassVar[str] = "fuse"
     mergeable: ClassVar[bool] = False
-    light: ClassVar[bool] = True
     library: ClassVar[str] = "adapters"
 
     over: Annotated[list[str], Field(min_length=2)]
     """Folders of trained bottlenecks, with bottlenecks in the same places."""
-
-    def load_options(self, device: str) -> dict[str, Any]:
-        return {}
 
     def attach(self, model: PreTrainedModel) -> None:
         folders = _members(self.over, model.config)
@@ -158,10 +153,8 @@ class Average(_OverMembers):
     Relations: costs at inference what one adapter costs; `fuse` keeps all members and learns whom to trust.
     """
 
-    kind: ClassVar[str] = "adaptation"
     name: ClassVar[str] = "average"
     mergeable: ClassVar[bool] = False
-    light: ClassVar[bool] = True
     library: ClassVar[str] = "adapters"
 
     over: Annotated[list[str], Field(min_length=2)]
@@ -177,9 +170,6 @@ class Average(_OverMembers):
             if not abs(sum(self.weights)) > 1e-6:
                 raise ValueError("the weights sum to 0 and cannot be scaled to a sum of 1")
         return self
-
-    def load_options(self, device: str) -> dict[str, Any]:
-        return {}
 
     def attach(self, model: PreTrainedModel) -> None:
         folders = _members(self.over, model.config, parallel=True)

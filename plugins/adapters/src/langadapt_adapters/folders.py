@@ -13,9 +13,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langadapt.artifacts import adapter as adapters
+from langadapt.contracts.checkpoints import adapters, check_safetensors
 from langadapt.errors import ModelError
-from langadapt.modeling.loading import check_safetensors
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

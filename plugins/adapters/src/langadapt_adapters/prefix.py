@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from langadapt.registry.component import Component
+from langadapt.contracts import LightAdaptation
 from langadapt_adapters.folders import PREFIX
 from langadapt_adapters.library import NAME, load_plain, place, prepare, save_plain, train_only
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Prefix(Component):
+class Prefix(LightAdaptation):
     """Train `length` keys and values per layer that stand before every sentence (Li & Liang 2021, arXiv:2101.00190).
 
     They are made from `length` embeddings by a two-layer network, which trains more steadily than the keys and values
@@ -26,10 +26,8 @@ class Prefix(Component):
     Relations: `bottleneck` changes the states after a block instead, costs less time and works everywhere.
     """
 
-    kind: ClassVar[str] = "adaptation"
     name: ClassVar[str] = "prefix"
     mergeable: ClassVar[bool] = False
-    light: ClassVar[bool] = True
     library: ClassVar[str] = "adapters"
 
     length: Annotated[int, Field(ge=1)] = 30
@@ -38,9 +36,6 @@ class Prefix(Component):
     """Width of the network's hidden layer; without meaning when `flat`."""
     flat: bool = False
     """Train keys and values directly: length × layers × 2 × d weights."""
-
-    def load_options(self, device: str) -> dict[str, Any]:
-        return {}
 
     def attach(self, model: PreTrainedModel) -> None:
         from adapters import PrefixTuningConfig

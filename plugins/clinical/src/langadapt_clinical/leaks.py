@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from langadapt.artifacts.dataset import TEXTS
+from langadapt.contracts import Context, Selector
+from langadapt.contracts.reading import TEXTS
 from langadapt.errors import DataError
-from langadapt.registry.component import Component, Context
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,7 +30,7 @@ PLACES = 5
 """Named for each sort."""
 
 
-class LeakCheck(Component):
+class LeakCheck(Selector):
     """Refuse a corpus with text that looks like identifiers, unless told to drop those rows or to allow them.
 
     Looks for names behind a title, e-mail addresses, phone, record and social security numbers, dates of birth and street addresses
@@ -38,7 +38,6 @@ class LeakCheck(Component):
     answer is no proof.
     """
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "leak-check"
     version: ClassVar[str] = "1"
 

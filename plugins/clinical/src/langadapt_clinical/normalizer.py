@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from langadapt.registry.component import Component
+from langadapt.contracts import Normalizer
 
 UNITS = (
     *("mg", "mcg", "g", "kg", "ml", "mL", "dl", "dL", "cc", "cm", "mm", "mmHg", "mmol", "mEq"),
@@ -16,14 +16,13 @@ UNITS = (
 NAMES = "NAME|DATE|PATIENT|DOCTOR|HOSPITAL|LOCATION|PHONE|ID|AGE|MRN|PROVIDER|CITY|STATE|ZIP|EMAIL|ADDRESS"
 
 
-class Clinical(Component):
+class Clinical(Normalizer):
     """NFC; every placeholder of de-identification becomes one word, figures stand apart from their units, spellings of µg are one.
 
     Placeholders: ``[** … **]`` (MIMIC-III), runs of three or more underscores (MIMIC-IV), ``<NAME>`` and ``[NAME]`` of common tools.
     Alsentzer et al. 2019 (arXiv:1904.03323) replace them before pretraining too.  Case and abbreviations carry meaning and stay.
     """
 
-    kind: ClassVar[str] = "normalizer"
     name: ClassVar[str] = "clinical"
     version: ClassVar[str] = "1"
 

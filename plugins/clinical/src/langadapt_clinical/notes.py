@@ -8,11 +8,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from langadapt.artifacts import tables
-from langadapt.artifacts.fetch import fetch
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Document
+from langadapt.contracts import Context, CorpusReader, Document, Resource
+from langadapt.contracts.reading import fetch, tables
 
 HEADING = re.compile(r"(?:(?<=^)|(?<=[.,;:\n] )|(?<=[.,;:\n]))\s*([A-Z][A-Z0-9 /&'()-]{2,50}[A-Z)]):,?(?=\s|$)")
 """Capital letters and a colon at the beginning or behind a stop: how transcribed and exported notes mark their sections."""
@@ -31,14 +28,13 @@ DISCHARGE = re.compile(
 )
 
 
-class Notes(Component):
+class Notes(CorpusReader):
     """Clinical notes by note, section or sentence; all of them or discharge summaries alone.
 
     Alsentzer et al. 2019 (arXiv:1904.03323) train on all notes of MIMIC-III and on its discharge summaries.  A note counts as a
     discharge summary where its type (a column ``category`` or ``type``) says so, or else where its own headings do.
     """
 
-    kind: ClassVar[str] = "corpus"
     name: ClassVar[str] = "notes"
     version: ClassVar[str] = "1"
 

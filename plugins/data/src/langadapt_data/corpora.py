@@ -8,21 +8,17 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from langadapt.artifacts import tables
-from langadapt.artifacts.fetch import fetch
+from langadapt.contracts import Context, CorpusReader, Document, PathSource, Resource, Sources
+from langadapt.contracts.reading import fetch, tables
 from langadapt.errors import DataError
-from langadapt.manifests.resource import PathSource, Resource, Sources
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Document
 
 
-class ResourceText(Component):
+class ResourceText(CorpusReader):
     """A text resource: plain text, one document a line, or tables of which every text column is read.
 
     Formats: ``.txt`` (one document a line), ``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``, each also gzipped.
     """
 
-    kind: ClassVar[str] = "corpus"
     name: ClassVar[str] = "resource"
 
     data: Resource

@@ -9,9 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from langadapt.contracts import Columns, Context, PairReader, Resource, Role
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
 from langadapt_data.acronyms import acronyms
 from langadapt_data.corpora import ResourceText
 
@@ -30,7 +29,7 @@ ARTICLE = re.compile(r"^(?:An?|The) ")
 WORDS = 6
 
 
-class Glossary(Component):
+class Glossary(PairReader):
     """(acronym, expansion) and (term, definition) as anchor and positive, harvested from running text.
 
     - ``acronyms``: "Access Point Name (APN)", and lines of a list of abbreviations (Schwartz & Hearst 2003).  An acronym keeps the
@@ -39,10 +38,9 @@ class Glossary(Component):
       several different lines ("Description: …") is a label, not a term, and is left out.
     """
 
-    kind: ClassVar[str] = "pairs"
     name: ClassVar[str] = "glossary"
     version: ClassVar[str] = "1"
-    columns: ClassVar[tuple[str, ...]] = ("anchor", "positive")
+    columns: ClassVar[Columns] = {"anchor": Role.TEXT, "positive": Role.TEXT}
 
     data: Resource
     of: Annotated[list[Literal["acronyms", "definitions"]], Field(min_length=1)] = ["acronyms", "definitions"]

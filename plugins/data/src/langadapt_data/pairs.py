@@ -7,14 +7,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from langadapt.artifacts import retrieval
-from langadapt.artifacts.fetch import fetch
-from langadapt.artifacts.pairs import NLI_COLUMNS, STS_COLUMNS, nli_rows, sts_rows
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
+from langadapt.contracts import Columns, Context, PairReader, Resource, Role
+from langadapt.contracts.reading import NLI_COLUMNS, STS_COLUMNS, fetch, nli_rows, retrieval, sts_rows
 
 
-class Nli(Component):
+class Nli(PairReader):
     """Premise, hypothesis and label (entailment, neutral, contradiction).
 
     Reads NLI files (``premise, hypothesis, label``) and paraphrase files (``sentence1, sentence2, label``), whose paraphrases
@@ -22,10 +19,9 @@ class Nli(Component):
     mapped by the resource's `labels`.
     """
 
-    kind: ClassVar[str] = "pairs"
     name: ClassVar[str] = "nli"
     version: ClassVar[str] = "1"
-    columns: ClassVar[tuple[str, ...]] = NLI_COLUMNS
+    columns: ClassVar[Columns] = NLI_COLUMNS
 
     data: Resource
 
@@ -33,12 +29,11 @@ class Nli(Component):
         return nli_rows(self.data, ctx)
 
 
-class Sts(Component):
+class Sts(PairReader):
     """Two sentences and a similarity score, scaled from the published range to [0, 1]."""
 
-    kind: ClassVar[str] = "pairs"
     name: ClassVar[str] = "sts"
-    columns: ClassVar[tuple[str, ...]] = STS_COLUMNS
+    columns: ClassVar[Columns] = STS_COLUMNS
 
     data: Resource
 
@@ -46,18 +41,20 @@ class Sts(Component):
         return sts_rows(self.data, ctx)
 
 
-class Retrieval(Component):
+class Retrieval(PairReader):
     """Question and passage as anchor and positive, from a BEIR folder or a table.
 
     `held_out` leaves that share of the passages, with all their questions, for an evaluator of the same name and share.
     """
 
-    kind: ClassVar[str] = "pairs"
     name: ClassVar[str] = "retrieval"
-    columns: ClassVar[tuple[str, ...]] = ("anchor", "positive")
+    columns: ClassVar[Columns] = {"anchor": Role.TEXT, "positive": Role.TEXT}
 
     data: Resource
     held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+
+    def shared_resource(self) -> Resource | None:
+        return self.data if self.held_out > 0 else None
 
     def pairs(self, translator: Any, ctx: Context) -> Iterator[dict[str, Any]]:
         found = retrieval.load(self.data, fetch(self.data, ctx), ctx.log)

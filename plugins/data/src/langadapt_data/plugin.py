@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from langadapt import ComponentRef, hookimpl
+from langadapt.contracts import ComponentRef, hookimpl
 
 
 @hookimpl
@@ -18,6 +18,9 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef(
             "pairs", "glossary", "langadapt_data.glossary:Glossary", "acronyms and expansions, terms and definitions, from running text"
         ),
+        ComponentRef("annotator", "vectors", "langadapt_data.vectors:Vectors", "a teacher's vectors as a column"),
+        ComponentRef("annotator", "clusters", "langadapt_data.clusters:Clusters", "the cluster that a text's vector falls into"),
+        ComponentRef("annotator", "candidates", "langadapt_data.candidates:Candidates", "lists of candidates with a teacher's scores"),
         ComponentRef(
             "selector", "near-duplicates", "langadapt_data.selectors:NearDuplicates", "drop texts that nearly repeat an earlier one"
         ),

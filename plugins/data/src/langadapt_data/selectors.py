@@ -9,14 +9,14 @@ import numpy as np
 import regex
 from pydantic import Field
 
-from langadapt.modeling.scripts import script_class
-from langadapt.registry.component import Component, Context
+from langadapt.contracts import Context, Selector
+from langadapt.contracts.text import script_class
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class NearDuplicates(Component):
+class NearDuplicates(Selector):
     """Drop texts that nearly repeat an earlier one, by MinHash and banding.
 
     Broder 1997 (MinHash); banding as in Leskovec, Rajaraman & Ullman, *Mining of Massive Datasets*, chapter 3.  Texts are
@@ -24,8 +24,8 @@ class NearDuplicates(Component):
     the full signature.
     """
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "near-duplicates"
+    drops_repeats: ClassVar[bool] = True
 
     threshold: Annotated[float, Field(gt=0.2, le=1)] = 0.8
     """Estimated Jaccard similarity from which a text counts as repeated."""
@@ -71,10 +71,9 @@ def _signature(text: str, factors: np.ndarray, shifts: np.ndarray) -> np.ndarray
     return found
 
 
-class Script(Component):
+class Script(Selector):
     """Keep texts of which at least `share` of the letters are written in one of the scripts (ISO 15924 codes)."""
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "script"
 
     scripts: Annotated[list[str], Field(min_length=1)]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from langadapt.registry.component import Context
+from langadapt.contracts import Context
 from langadapt_evaluators.retrieval import Retrieval
 
 if TYPE_CHECKING:
-    from langadapt.inference.encoder import Encoder
+    from langadapt.contracts import Embeds
 
 
 class Bm25(Retrieval):
@@ -29,25 +29,31 @@ class Bm25(Retrieval):
 
     def _ranks(
         self,
-        encoder: Encoder,
+        encoder: Embeds,
         queries: list[str],
         passages: list[str],
         grades: list[dict[int, float]],
         own: list[int | None],
         ctx: Context,
     ) -> list[np.ndarray]:
-        import bm25s
+        found = search(queries, passages, own)
+        return [np.array([int((scores >= scores[one]).sum()) for one in good]) for scores, good in zip(found, grades, strict=True)]
 
-        model = bm25s.BM25(k1=1.5, b=0.75)
-        model.index([_words(text) for text in passages], show_progress=False)
-        ranks = []
-        for query, good, itself in zip(queries, grades, own, strict=True):
-            known = [word for word in _words(query) if word in model.vocab_dict]
-            scores = model.get_scores(known) if known else np.zeros(len(passages))
-            if itself is not None:
-                scores[itself] = -np.inf
-            ranks.append(np.array([int((scores >= scores[one]).sum()) for one in good]))
-        return ranks
+
+def search(queries: list[str], passages: list[str], own: list[int | None]) -> list[np.ndarray]:
+    """BM25 scores (passages,) of each query; the passage that is a query itself has none."""
+    import bm25s
+
+    model = bm25s.BM25(k1=1.5, b=0.75)
+    model.index([_words(text) for text in passages], show_progress=False)
+    found = []
+    for query, itself in zip(queries, own, strict=True):
+        known = [word for word in _words(query) if word in model.vocab_dict]
+        scores = model.get_scores(known) if known else np.zeros(len(passages))
+        if itself is not None:
+            scores[itself] = -np.inf
+        found.append(scores)
+    return found
 
 
 def _words(text: str) -> list[str]:

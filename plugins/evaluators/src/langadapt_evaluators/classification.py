@@ -11,26 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from langadapt.artifacts.dataset import from_rows
-from langadapt.artifacts.labelled import Labelled, read
-from langadapt.artifacts.retrieval import held_out
+from langadapt.contracts import Batch, Columns, Context, Evaluator, Loss, Models, Objective, Resource, Role, Row, Score
+from langadapt.contracts.reading import Labelled, from_rows, held_out, read_labelled
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Batch, Loss, Score
 from langadapt_evaluators.bootstrap import interval
 
 if TYPE_CHECKING:
     import torch
 
-    from langadapt.inference.encoder import Encoder
-    from langadapt.modeling.encoder import EncoderModule
+    from langadapt.contracts import Columns, Embeds, Models, Objective, Role, Row
 
 Measure = Callable[[np.ndarray, np.ndarray, int], float]
 Method = Literal["probe", "knn", "fine-tune"]
 
 
-class Classification(Component):
+class Classification(Evaluator):
     """Macro-F1 and accuracy, ×100, of classifiers on an encoder's vectors, with 95 % intervals.
 
     - ``probe``: logistic regression on frozen vectors (Conneau & Kiela 2018, arXiv:1803.05449), features scaled by the training set's
@@ -42,7 +37,6 @@ class Classification(Component):
     Without a test set a fifth of the rows, chosen by their text, is one.  Intervals resample test rows, and seeds where there are some.
     """
 
-    kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "classification"
     version: ClassVar[str] = "2"
 
@@ -60,7 +54,11 @@ class Classification(Component):
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
     samples: Annotated[int, Field(ge=100)] = 1000
 
-    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+    @property
+    def test_data(self) -> Resource:
+        return self.test or self.data
+
+    def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         train, test = self._parts(ctx)
         classes = sorted(set(train.labels))
         if len(classes) < 2:
@@ -82,9 +80,9 @@ class Classification(Component):
         return found
 
     def _parts(self, ctx: Context) -> tuple[Labelled, Labelled]:
-        rows = read(self.data, ctx)
+        rows = read_labelled(self.data, ctx)
         if self.test is not None:
-            train, test = rows, read(self.test, ctx)
+            train, test = rows, read_labelled(self.test, ctx)
         else:
             out = [held_out("\t".join(texts), 0.2) for texts in rows.texts]
             train, test = _only(rows, [not one for one in out]), _only(rows, out)
@@ -112,17 +110,13 @@ class Classification(Component):
         return found
 
     def _fine_tuned(
-        self, encoder: Encoder, train: Labelled, goal: np.ndarray, test: Labelled, classes: int, seed: int, ctx: Context
+        self, encoder: Embeds, train: Labelled, goal: np.ndarray, test: Labelled, classes: int, seed: int, ctx: Context
     ) -> np.ndarray:
         """Predictions (n,) on the test set of a copy of the encoder, trained with one seed."""
         import torch
 
-        from langadapt.modeling.precision import resolve_precision
-        from langadapt.training.loop import Settings
-        from langadapt.training.loop import train as run
-        from langadapt.training.optimizer import AdamW
-        from langadapt.training.schedule import Linear
-        from langadapt.training.tokenized import TokenizedRows, steps_per_epoch
+        from langadapt.contracts.loop import AdamW, Linear, Settings, TokenizedRows, resolve_precision, steps_per_epoch
+        from langadapt.contracts.loop import train as run
 
         # A folder of its own each time: checkpoints of another encoder's run must not be taken for this one's.
         work = tempfile.TemporaryDirectory(dir=ctx.workdir)
@@ -133,41 +127,42 @@ class Classification(Component):
         head = torch.nn.Linear(module.width * (4 if wide == 2 else 1), classes)
         names = ("sentence1", "sentence2") if wide == 2 else ("text",)
         data = from_rows([{**dict(zip(names, texts, strict=True)), "goal": int(one)} for texts, one in zip(train.texts, goal, strict=True)])
+        roles = dict.fromkeys(names, Role.TEXT)
         length, prompt = encoder.settings.max_length, encoder.settings.prompt
-        rows = TokenizedRows.of(data, encoder.tokenizer, length, "truncate", prompt)
+        rows = TokenizedRows.of(data, encoder.tokenizer, length, roles, prompt=prompt)
         steps = max(1, round(self.epochs * steps_per_epoch(len(rows), self.batch_size)))
         settings = Settings(
             steps, self.batch_size, self.learning_rate, 0.01, steps // 10, 1.0, resolve_precision("auto"), 4096, 10**9, "last"
         )
         with work:
-            run(module, head, _Objective(names), rows, encoder.tokenizer, Linear(), AdamW(), settings, None, own, alone=True)
+            run(module, head, _Classify(texts=names), rows, encoder.tokenizer, Linear(), AdamW(), settings, None, own, alone=True)
         module.eval()
         unseen = from_rows([dict(zip(names, texts, strict=True)) for texts in test.texts])
-        ids = TokenizedRows.of(unseen, encoder.tokenizer, length, "truncate", prompt).rows
+        ids = TokenizedRows.of(unseen, encoder.tokenizer, length, roles, prompt=prompt)
         with torch.inference_mode():
-            vectors = [module.embed([row[name] for row in ids], 8192) for name in names]
+            vectors = [module.embed([row[name] for row in ids.take(range(len(ids)))], 8192) for name in names]
             guess: np.ndarray = head(_joined(vectors)).argmax(-1).cpu().numpy()
         return guess
 
 
-class _Objective:
+class _Classify(Objective):
     """Cross-entropy of a linear layer on the vector, or on a pair's."""
 
-    separable = True
+    name: ClassVar[str] = "classify"
+    columns: ClassVar[tuple[Columns, ...]] = ()
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
+    texts: tuple[str, ...]
 
-    def collate(self, rows: list[dict[str, Any]], tokenizer: Any, rng: np.random.Generator) -> Batch:
-        return Batch([row[name] for name in self.names for row in rows], len(rows), {"goal": [row["goal"] for row in rows]})
+    def collate(self, rows: list[Row], tokenizer: Any, rng: np.random.Generator, head: Any = None) -> Batch:
+        return Batch([row[name] for name in self.texts for row in rows], len(rows), {"goal": [row["goal"] for row in rows]})
 
-    def loss(self, encoder: EncoderModule, head: Any, batch: Batch, step: int) -> Loss:
+    def loss(self, models: Models, batch: Batch, step: int) -> Loss:
         import torch
         from torch.nn.functional import cross_entropy
 
-        vectors = encoder.embed(batch.sequences)
-        parts = [vectors[i * batch.count : (i + 1) * batch.count] for i in range(len(self.names))]
-        logits = head(_joined(parts)).float()
+        vectors = models.encoder.embed(batch.sequences)
+        parts = [vectors[i * batch.count : (i + 1) * batch.count] for i in range(len(self.texts))]
+        logits = models.head(_joined(parts)).float()
         return Loss(cross_entropy(logits, torch.tensor(batch.extra["goal"], device=logits.device), reduction="sum"))
 
 
@@ -194,7 +189,7 @@ def accuracy(gold: np.ndarray, guess: np.ndarray, classes: int) -> float:
     return float((gold == guess).mean())
 
 
-def _features(encoder: Encoder, rows: Labelled, ctx: Context) -> np.ndarray:
+def _features(encoder: Embeds, rows: Labelled, ctx: Context) -> np.ndarray:
     """(n, d) of texts, (n, 4d) of pairs."""
     distinct = list(dict.fromkeys(text for texts in rows.texts for text in texts))
     place = {text: i for i, text in enumerate(distinct)}

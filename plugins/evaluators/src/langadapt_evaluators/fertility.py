@@ -6,27 +6,23 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from langadapt.artifacts import tables
-from langadapt.artifacts.fetch import fetch
+from langadapt.contracts import Context, Evaluator, Resource, Score
+from langadapt.contracts.reading import fetch, tables
+from langadapt.contracts.text import tokens_of_words, word_places
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.modeling.segmentation import tokens_of_words, word_places
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Score
 from langadapt_evaluators.bootstrap import interval
 
 if TYPE_CHECKING:
-    from langadapt.inference.encoder import Encoder
+    from langadapt.contracts import Embeds
 
 
-class Fertility(Component):
+class Fertility(Evaluator):
     """Tokens per word, share of words in more than one token, and share of unknown tokens.
 
     Ács 2019; Rust et al. 2021 (arXiv:2012.15613).  Words stand between white space, or are told apart by ICU in scripts that set none;
     tokens are counted in the text.  Intervals resample texts.
     """
 
-    kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "fertility"
     version: ClassVar[str] = "2"
 
@@ -34,7 +30,11 @@ class Fertility(Component):
     limit: int = 20_000
     """Texts read at most."""
 
-    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+    @property
+    def test_data(self) -> Resource:
+        return self.data
+
+    def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         texts = self._texts(ctx)
         found = tokens_of_words(encoder.tokenizer, texts, list(map(word_places(texts), texts)))
         # words, tokens, continued words, unknown tokens

@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from langadapt.artifacts import tables
-from langadapt.artifacts.dataset import TEXTS
-from langadapt.artifacts.fetch import fetch
+from langadapt.contracts import Context, Evaluator, Resource, Score
+from langadapt.contracts.reading import TEXTS, fetch, tables
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Score
 from langadapt_evaluators.bootstrap import interval
 
 if TYPE_CHECKING:
-    from langadapt.inference.encoder import Encoder
+    from langadapt.contracts import Embeds
 
 
-class Isotropy(Component):
+class Isotropy(Evaluator):
     """Three published measures on the vectors of a corpus, with 95 % bootstrap intervals over texts.
 
     - ``mean cosine`` of random pairs (Ethayarajh 2019, arXiv:1909.00512): 0 is isotropic, 1 a single direction;
@@ -32,7 +28,6 @@ class Isotropy(Component):
     Few texts make any space look less isotropic than it is: compare measures, and their intervals, at an equal number of texts only.
     """
 
-    kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "isotropy"
     version: ClassVar[str] = "2"
 
@@ -42,7 +37,11 @@ class Isotropy(Component):
     """Texts drawn from the resource."""
     samples: Annotated[int, Field(ge=50)] = 100
 
-    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+    @property
+    def test_data(self) -> Resource:
+        return self.data
+
+    def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         texts = list(dict.fromkeys(self._read(ctx)))
         if len(texts) < 50:
             raise DataError(f"{len(texts)} distinct texts are too few to measure isotropy on", where=self.data.name)

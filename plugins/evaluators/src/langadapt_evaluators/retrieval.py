@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from langadapt.artifacts import retrieval
-from langadapt.artifacts.fetch import fetch
+from langadapt.contracts import Context, Evaluator, Resource, Score
+from langadapt.contracts.reading import fetch, retrieval
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Score
 from langadapt_evaluators.bootstrap import interval
 
 if TYPE_CHECKING:
-    from langadapt.inference.encoder import Encoder
+    from langadapt.contracts import Embeds
 
 BLOCK = 1024
 """Queries compared with all passages at once."""
 
 
-class Retrieval(Component):
+class Retrieval(Evaluator):
     """Rank all passages by cosine and score where the right ones stand: MRR, nDCG and recall at k, accuracy at 1, ×100.
 
     Thakur et al. 2021 (BEIR, arXiv:2104.08663).  95 % intervals by bootstrap over queries.  Equal cosines count as ranked behind: an
@@ -30,7 +27,6 @@ class Retrieval(Component):
     documents, each is used for its own.
     """
 
-    kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "retrieval"
     version: ClassVar[str] = "2"
 
@@ -43,7 +39,14 @@ class Retrieval(Component):
     k: Annotated[int, Field(ge=1)] = 10
     samples: Annotated[int, Field(ge=100)] = 1000
 
-    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+    @property
+    def test_data(self) -> Resource:
+        return self.data
+
+    def shared_resource(self) -> Resource | None:
+        return self.data if self.held_out > 0 else None
+
+    def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         paths = fetch(self.data, ctx)
         found = retrieval.load(self.data, paths, ctx.log)
         held = {name for name, text in found.passages.items() if retrieval.held_out(text, self.held_out)}
@@ -63,7 +66,7 @@ class Retrieval(Component):
 
     def _ranks(
         self,
-        encoder: Encoder,
+        encoder: Embeds,
         queries: list[str],
         passages: list[str],
         grades: list[dict[int, float]],

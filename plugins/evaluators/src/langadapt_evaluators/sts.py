@@ -10,26 +10,22 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import rankdata
 
-from langadapt.artifacts.fetch import fetch
-from langadapt.artifacts.pairs import sts_rows
+from langadapt.contracts import Context, Evaluator, Resource, Score
+from langadapt.contracts.reading import fetch, sts_rows
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Score
 from langadapt_evaluators.bootstrap import interval
 
 if TYPE_CHECKING:
-    from langadapt.inference.encoder import Encoder
+    from langadapt.contracts import Embeds
 
 
-class Sts(Component):
+class Sts(Evaluator):
     """Correlation of cosine similarity with human scores, Spearman and Pearson, ×100, with 95 % bootstrap intervals.
 
     Cer et al. 2017 (arXiv:1708.00055); Spearman as the main figure: Reimers et al. 2016 (C16-1009).  A resource of several files
     gives one task a file.
     """
 
-    kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "sts"
     version: ClassVar[str] = "2"
 
@@ -38,7 +34,11 @@ class Sts(Component):
     """Name in tables and cards; empty takes the resource's (and the file's, if there are several)."""
     samples: Annotated[int, Field(ge=100)] = 1000
 
-    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+    @property
+    def test_data(self) -> Resource:
+        return self.data
+
+    def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         paths = fetch(self.data, ctx)
         found: list[Score] = []
         task = self.task or self.data.name
@@ -46,7 +46,7 @@ class Sts(Component):
             found += self._file(path, f"{task} {label}" if len(paths) > 1 else task, encoder, ctx)
         return found
 
-    def _file(self, path: Path, task: str, encoder: Encoder, ctx: Context) -> list[Score]:
+    def _file(self, path: Path, task: str, encoder: Embeds, ctx: Context) -> list[Score]:
         rows = list(sts_rows(self.data, ctx, [path]))
         left, right = [row["sentence1"] for row in rows], [row["sentence2"] for row in rows]
         scores = [row["score"] for row in rows]
@@ -71,7 +71,7 @@ def _labels(paths: Sequence[Path]) -> list[str]:
     return found
 
 
-def _cosines(encoder: Encoder, left: list[str], right: list[str], ctx: Context) -> np.ndarray:
+def _cosines(encoder: Embeds, left: list[str], right: list[str], ctx: Context) -> np.ndarray:
     """Cosine of each pair (n,); a text that occurs often is encoded once."""
     texts = list(dict.fromkeys([*left, *right]))
     place = {text: i for i, text in enumerate(texts)}

@@ -7,22 +7,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from langadapt.artifacts.fetch import fetch
-from langadapt.artifacts.retrieval import held_out
-from langadapt.artifacts.tagged import Sentence, read
+from langadapt.contracts import Context, Evaluator, Resource, Score
+from langadapt.contracts.reading import Sentence, fetch, held_out, read_tagged
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Score
 from langadapt_evaluators.bootstrap import interval
 
 if TYPE_CHECKING:
-    from langadapt.inference.encoder import Encoder
+    from langadapt.contracts import Embeds
 
 OUTSIDE = "O"
 
 
-class Tagging(Component):
+class Tagging(Evaluator):
     """Entity F1 (exact spans, micro) or, for tags without an outside, accuracy; ×100 with 95 % intervals over sentences.
 
     Logistic regression on the state of each word's first piece, the encoder frozen (Tjong Kim Sang & De Meulder 2003 for the measure).
@@ -31,7 +27,6 @@ class Tagging(Component):
     outside, which the log says.  No prompt and no normalizer is applied: words go in as they stand.
     """
 
-    kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "tagging"
     version: ClassVar[str] = "1"
 
@@ -42,7 +37,11 @@ class Tagging(Component):
     """Sentences to learn from, and at most so many to score."""
     samples: Annotated[int, Field(ge=100)] = 1000
 
-    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+    @property
+    def test_data(self) -> Resource:
+        return self.test or self.data
+
+    def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         train, test = self._parts(ctx)
         tags = sorted({tag for sentence in train for _, tag in sentence})
         x, y = _states(encoder, train, ctx)
@@ -58,9 +57,9 @@ class Tagging(Component):
         return self._scores(gold, said, OUTSIDE in tags, ctx)
 
     def _parts(self, ctx: Context) -> tuple[list[Sentence], list[Sentence]]:
-        sentences = [s for path in fetch(self.data, ctx) for s in read(path, self.data)]
+        sentences = [s for path in fetch(self.data, ctx) for s in read_tagged(path, self.data)]
         if self.test is not None:
-            train, test = sentences, [s for path in fetch(self.test, ctx) for s in read(path, self.test)]
+            train, test = sentences, [s for path in fetch(self.test, ctx) for s in read_tagged(path, self.test)]
         else:
             out = [held_out(" ".join(word for word, _ in s), 0.2) for s in sentences]
             train = [s for s, yes in zip(sentences, out, strict=True) if not yes]
@@ -120,7 +119,7 @@ def spans(tags: list[str]) -> set[tuple[int, int, str]]:
     return found
 
 
-def _states(encoder: Encoder, sentences: list[Sentence], ctx: Context) -> tuple[list[np.ndarray], list[list[str]]]:
+def _states(encoder: Embeds, sentences: list[Sentence], ctx: Context) -> tuple[list[np.ndarray], list[list[str]]]:
     """For each sentence the states of its words' first pieces (w, d), and their tags; words that were cut off are left out."""
     words = [[word for word, _ in sentence] for sentence in sentences]
     encoded = encoder.tokenizer(words, is_split_into_words=True, truncation=True, max_length=encoder.settings.max_length)

@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from langadapt.artifacts import retrieval
-from langadapt.artifacts.fetch import fetch
+from langadapt.contracts import Context, Evaluator, Resource, Score
+from langadapt.contracts.reading import fetch, retrieval
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Score
 from langadapt_evaluators.bootstrap import interval
 
 if TYPE_CHECKING:
-    from langadapt.inference.encoder import Encoder
+    from langadapt.contracts import Embeds
 
 
-class Thresholds(Component):
+class Thresholds(Evaluator):
     """Choose a cosine above which the best passage answers a question, and score the choice on other questions.
 
     Roychowdhury et al. 2024 (arXiv:2406.12336) set thresholds for telecom embeddings.  Half of the questions, chosen by their text,
@@ -30,7 +27,6 @@ class Thresholds(Component):
     ×100, with 95 % bootstrap intervals over questions; the threshold itself is given beside them.
     """
 
-    kind: ClassVar[str] = "evaluator"
     name: ClassVar[str] = "thresholds"
     version: ClassVar[str] = "1"
 
@@ -40,7 +36,14 @@ class Thresholds(Component):
     """Share of the passages that training left out, as in the pairs; only their questions are asked."""
     samples: Annotated[int, Field(ge=100)] = 1000
 
-    def evaluate(self, encoder: Encoder, ctx: Context) -> list[Score]:
+    @property
+    def test_data(self) -> Resource:
+        return self.data
+
+    def shared_resource(self) -> Resource | None:
+        return self.data if self.held_out > 0 else None
+
+    def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         found = retrieval.load(self.data, fetch(self.data, ctx))
         held = {name for name, text in found.passages.items() if retrieval.held_out(text, self.held_out)}
         asked = [q for q, good in found.relevant.items() if not self.held_out or held.issuperset(good)]
@@ -52,7 +55,7 @@ class Thresholds(Component):
         threshold = youden(best[chooses], answerable[chooses])
         return self._scores(best[~chooses], answerable[~chooses], threshold, ctx)
 
-    def _best(self, encoder: Encoder, found: retrieval.Retrieval, asked: list[str], answerable: np.ndarray, ctx: Context) -> np.ndarray:
+    def _best(self, encoder: Embeds, found: retrieval.Retrieval, asked: list[str], answerable: np.ndarray, ctx: Context) -> np.ndarray:
         """Cosine (n,) of each question's nearest passage; those of an unanswerable question's own passages do not count."""
         names = list(found.passages)
         place = {name: i for i, name in enumerate(names)}

@@ -5,22 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from langadapt.artifacts import adapter as adapters
+from langadapt.contracts import Exporter
+from langadapt.contracts.checkpoints import adapters
 from langadapt.errors import ModelError
-from langadapt.registry.component import Component
 
 
-class Adapter(Component):
+class Adapter(Exporter):
     """The adapter's files in its library's own format, with the base's digest and the centroid a router chooses by.
 
     langadapt loads it with ``Encoder.add_adapter``; peft and adapters load the folder as their own.
     """
 
-    kind: ClassVar[str] = "exporter"
     name: ClassVar[str] = "adapter"
     adapter_only: ClassVar[bool] = True
 
-    def export(self, encoder: Any, tokenizer: Any, settings: Any, folder: Path) -> None:
+    def export(self, encoder: Any, tokenizer: Any, settings: Any, folder: Path, texts: Any = None) -> None:
         raise ModelError("an adapter cannot be released beside whole weights", hint="Give exporters: [adapter] alone.")
 
     def export_adapter(self, source: Path, folder: Path) -> None:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from langadapt.contracts import Exporter
+from langadapt.contracts.checkpoints import save_checkpoint
 from langadapt.errors import ModelError
-from langadapt.modeling.loading import save_checkpoint
-from langadapt.registry.component import Component
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from langadapt.modeling.encoder import EncoderModule, EncoderSettings
+    from langadapt.contracts import EncoderSettings
+    from langadapt.contracts.checkpoints import EncoderModule
 
 
-class Transformers(Component):
+class Transformers(Exporter):
     """Weights (safetensors), config and fast tokenizer, as ``AutoModel`` and ``AutoTokenizer`` load them.
 
     A masked-LM head is kept where the last training had one.  The unused pooling layer of BERT and RoBERTa is written as zeros:
     left out, every loader would start it at random and warn of an untrained model.
     """
 
-    kind: ClassVar[str] = "exporter"
     name: ClassVar[str] = "transformers"
 
-    def export(self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path) -> None:
+    def export(
+        self,
+        encoder: EncoderModule,
+        tokenizer: PreTrainedTokenizerFast,
+        settings: EncoderSettings,
+        folder: Path,
+        texts: Iterable[str] | None = None,
+    ) -> None:
         before, tokenizer.model_max_length = tokenizer.model_max_length, settings.max_length
         try:
             save_checkpoint(encoder.model, tokenizer, folder)
@@ -58,14 +66,38 @@ class SentenceTransformers(Transformers):
 
     name: ClassVar[str] = "sentence-transformers"
 
-    def export(self, encoder: EncoderModule, tokenizer: PreTrainedTokenizerFast, settings: EncoderSettings, folder: Path) -> None:
+    def export(
+        self,
+        encoder: EncoderModule,
+        tokenizer: PreTrainedTokenizerFast,
+        settings: EncoderSettings,
+        folder: Path,
+        texts: Iterable[str] | None = None,
+    ) -> None:
         super().export(encoder, tokenizer, settings, folder)
-        pooling = getattr(encoder.pooler, "sentence_transformers", None)
-        if pooling is None:
-            raise ModelError(f"the pooler '{encoder.pooler.name}' has no counterpart in sentence-transformers")
-        width = int(encoder.model.config.hidden_size)
-        modules = [("Transformer", ""), ("Pooling", "1_Pooling")]
-        _json(folder / "1_Pooling" / "config.json", _pooling_config(pooling, width))
+        pooling, shares = encoder.pooler.sentence_transformers, encoder.pooler.layer_weights(encoder.spec, encoder.pooling)
+        if pooling is None and shares is None:
+            raise ModelError(
+                f"the pooler '{encoder.pooler.name}' has no counterpart in sentence-transformers",
+                hint="Release it with exporters: [transformers]; langadapt's Encoder loads that.",
+            )
+        if settings.output is not None:
+            raise ModelError(
+                f"sentence-transformers has no module that stores vectors as '{settings.output['use']}' does",
+                hint="Release the encoder of the stage before, and quantise there; or use exporters: [transformers].",
+            )
+        width = encoder.spec.width
+        modules = [("Transformer", "")]
+        if shares is not None:
+            modules.append(("WeightedLayerPooling", "1_WeightedLayerPooling"))
+            _layer_pooling(shares, width, folder / "1_WeightedLayerPooling")
+            _give_all_layers(folder / "config.json")
+        path = f"{len(modules)}_Pooling"
+        modules.append(("Pooling", path))
+        _json(folder / path / "config.json", _pooling_config(pooling or "mean", width))
+        if shares is not None and abs(sum(shares) - 1) > 1e-6:  # the peer divides by their sum
+            modules.append(("Dense", f"{len(modules)}_Dense"))
+            _dense(_factor(sum(shares), width), folder / modules[-1][1])
         for layer in encoder.transforms:
             path = f"{len(modules)}_Dense"
             _dense(layer, folder / path)
@@ -87,6 +119,30 @@ class SentenceTransformers(Transformers):
             folder / "config_sentence_transformers.json",
             {"prompts": prompts, "default_prompt_name": default, "similarity_fn_name": "cosine"},
         )
+
+
+def _layer_pooling(shares: list[float], width: int, folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    _json(folder / "config.json", {"word_embedding_dimension": width, "layer_start": 0, "num_hidden_layers": len(shares) - 1})
+    save_file({"layer_weights": torch.tensor(shares)}, str(folder / "model.safetensors"))
+
+
+def _give_all_layers(path: Path) -> None:
+    """Let the peer's transformer hand its layers on: it does where the configuration says so."""
+    _json(path, {**json.loads(path.read_text(encoding="utf-8")), "output_hidden_states": True})
+
+
+def _factor(value: float, width: int) -> Any:
+    """A layer that multiplies by one number."""
+    import torch
+
+    layer = torch.nn.Linear(width, width)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(width) * value)
+        layer.bias.zero_()
+    return layer
 
 
 def _prompts(settings: EncoderSettings) -> tuple[dict[str, str], str | None]:

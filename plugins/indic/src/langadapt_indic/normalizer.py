@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
-from langadapt.registry.component import Component
+from langadapt.contracts import Normalizer
 
 # Nukta letters: NFC keeps U+0958–U+095F decomposed (composition exclusions), but not U+0929, U+0931, U+0934.  One form for
 # all of them is what matters; decomposed lets a tokenizer share the base letter.
@@ -55,7 +55,7 @@ STEADY = _ranges(c for c in map(chr, range(0x900, 0xE00)) if unicodedata.categor
 """Letters and vowel signs that canonical ordering never moves."""
 
 
-class Indic(Component):
+class Indic(Normalizer):
     """NFC; stray joiners, nukta, danda and digit forms made uniform.  Vowel signs are never touched.
 
     - Joiners: ZWJ and ZWNJ stay only behind a virama, where they choose a conjunct's form; elsewhere they are invisible.
@@ -64,7 +64,6 @@ class Indic(Component):
     - Digits: kept as they are, or all ``ascii``, or all ``native`` to `script`.
     """
 
-    kind: ClassVar[str] = "normalizer"
     name: ClassVar[str] = "indic"
     version: ClassVar[str] = "1"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from langadapt.registry.component import Component
+from langadapt.contracts import LightAdaptation
 from langadapt_lora import library
 from langadapt_lora.lora import NAME
 from langadapt_lora.targets import find_targets
@@ -14,20 +14,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Ia3(Component):
+class Ia3(LightAdaptation):
     """Infused adapter by inhibiting and amplifying inner activations (Liu et al. 2022, arXiv:2205.05638).
 
     Where keys and values share a matrix with the queries, the whole of it is scaled.  Wants a high learning rate (1e-3 and more).
     """
 
-    kind: ClassVar[str] = "adaptation"
     name: ClassVar[str] = "ia3"
     mergeable: ClassVar[bool] = True
-    light: ClassVar[bool] = True
     library: ClassVar[str] = "peft"
-
-    def load_options(self, device: str) -> dict[str, Any]:
-        return {}
 
     def attach(self, model: PreTrainedModel) -> None:
         from peft import IA3Config

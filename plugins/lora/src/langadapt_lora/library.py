@@ -9,8 +9,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langadapt.contracts.checkpoints import check_safetensors
 from langadapt.errors import ModelError
-from langadapt.modeling.loading import check_safetensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

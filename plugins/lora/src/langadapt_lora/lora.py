@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from langadapt.registry.component import Component
+from langadapt.contracts import LightAdaptation
 from langadapt_lora import library
 from langadapt_lora.targets import check_targets, find_targets
 
@@ -18,7 +18,7 @@ NAME = "default"
 """What peft calls a lone adapter."""
 
 
-class Lora(Component):
+class Lora(LightAdaptation):
     """Low-rank updates ``B·A·alpha/r`` of linear layers (Hu et al. 2021, arXiv:2106.09685).
 
     `rslora` scales by alpha/√r, which keeps large ranks learning (Kalajdzievski 2023, arXiv:2312.03732); `dora` learns lengths and
@@ -27,10 +27,8 @@ class Lora(Component):
     `targets` are ``attention`` (queries, keys, values), ``all`` (every linear layer of a block) or endings of module names.
     """
 
-    kind: ClassVar[str] = "adaptation"
     name: ClassVar[str] = "lora"
     mergeable: ClassVar[bool] = True
-    light: ClassVar[bool] = True
     library: ClassVar[str] = "peft"
 
     r: Annotated[int, Field(ge=1)] = 8
@@ -39,9 +37,6 @@ class Lora(Component):
     targets: Literal["attention", "all"] | list[str] = "all"
     rslora: bool = False
     dora: bool = False
-
-    def load_options(self, device: str) -> dict[str, Any]:
-        return {}
 
     def attach(self, model: PreTrainedModel) -> None:
         model.requires_grad_(False)

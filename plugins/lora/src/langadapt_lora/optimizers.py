@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from langadapt.registry.component import Component
+from langadapt.contracts import Optimizer
 
 if TYPE_CHECKING:
     import torch
 
 
-class AdamW8bit(Component):
+class AdamW8bit(Optimizer):
     """AdamW with 8-bit moments: 2 bytes a weight instead of 8.  Tensors under 4,096 values keep full moments."""
 
-    kind: ClassVar[str] = "optimizer"
     name: ClassVar[str] = "adamw-8bit"
 
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -41,10 +40,9 @@ class PagedAdamW8bit(AdamW8bit):
         return found
 
 
-class Lion8bit(Component):
+class Lion8bit(Optimizer):
     """Lion (Chen et al. 2023, arXiv:2302.06675) with an 8-bit moment: 1 byte a weight.  Wants a third of AdamW's learning rate."""
 
-    kind: ClassVar[str] = "optimizer"
     name: ClassVar[str] = "lion-8bit"
 
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9

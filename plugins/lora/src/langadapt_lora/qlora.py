@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from langadapt.contracts.checkpoints import keep_unpacked, quantization_options
 from langadapt.errors import ModelError
-from langadapt.modeling.loading import keep_unpacked, quantization_options
 from langadapt_lora.lora import Lora
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Qlora8bit(Lora):
 
     name: ClassVar[str] = "qlora-8bit"
     version: ClassVar[str] = "2"
-    quantization: ClassVar[str] = "8bit"
+    quantization: ClassVar[str | None] = "8bit"
 
     def load_options(self, device: str) -> dict[str, Any]:
         if self.dora and device == "cpu":
@@ -34,7 +34,7 @@ class Qlora4bit(Lora):
 
     name: ClassVar[str] = "qlora-4bit"
     version: ClassVar[str] = "2"
-    quantization: ClassVar[str] = "4bit"
+    quantization: ClassVar[str | None] = "4bit"
 
     double: bool = True
 

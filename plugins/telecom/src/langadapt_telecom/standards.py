@@ -8,11 +8,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from langadapt.artifacts import tables
-from langadapt.artifacts.fetch import fetch
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Document
+from langadapt.contracts import Context, CorpusReader, Document, Resource
+from langadapt.contracts.reading import fetch, tables
 
 CLAUSE = re.compile(r"^\s*(?:#+\s*)?(?:(?:Annex [A-Z]|[A-Z]?\d{1,2})(?:\.\d+[a-z]?)+|Annex [A-Z]|\d{1,2})\s+(?=[A-Z])")
 CONTENTS = re.compile(r"(?:\.\s?){4,}\s*\d+\s*$|\t\d+\s*$")
@@ -22,13 +19,12 @@ FENCE = re.compile(r"^\s*(?:```|-- ASN1STA?RT|-- ASN1STOP|-- TAG-)")
 SYMBOLS = re.compile(r"[^\w\s,.;:()/-]")
 
 
-class Standards(Component):
+class Standards(CorpusReader):
     """Paragraphs of 3GPP- or RFC-like documents, one a line: clause numbers taken off, tables, contents, ASN.1 and ABNF left out.
 
     Lines that are mostly symbols go too.  How many of each is said.
     """
 
-    kind: ClassVar[str] = "corpus"
     name: ClassVar[str] = "standards"
     version: ClassVar[str] = "1"
 

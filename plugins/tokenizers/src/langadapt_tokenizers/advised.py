@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from langadapt.contracts import Context, TokenizerTrainer
+from langadapt.contracts.text import compare, spelling, split
 from langadapt.errors import DataError, ModelError
-from langadapt.modeling.segmentation import compare, spelling, split
-from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.bidirectional import BidirectionalWordPiece
 from langadapt_tokenizers.extend import Extend
 from langadapt_tokenizers.prune import Prune
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-class Advised(Component):
+class Advised(TokenizerTrainer):
     """Train each alternative on nine tenths of the text, measure it on the rest, and follow the advice of ``langadapt tokens``.
 
     A vocabulary that replaces the base's is of the same type as the base's, and lower-cases and drops accents as it does.
     """
 
-    kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "advised"
     version: ClassVar[str] = "2"
 

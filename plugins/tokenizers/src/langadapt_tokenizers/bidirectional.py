@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from langadapt.registry.component import Context
+from langadapt.contracts import Context
 from langadapt_tokenizers.trained import WordPiece
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    from langadapt.modeling.tokenization_bidirectional import BothEnds
+    from langadapt.contracts.text import BothEnds
 
 
 class BidirectionalWordPiece(WordPiece):
@@ -31,7 +31,7 @@ class BidirectionalWordPiece(WordPiece):
         counts = piece_counts(plain.backend_tokenizer, texts)
         roles = {f"{role}_token": getattr(plain, f"{role}_token") for role in ("pad", "unk", "cls", "sep", "mask")}
         backend = plain.backend_tokenizer
-        from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
+        from langadapt.contracts.text import BidirectionalWordPieceTokenizerFast
 
         found = BidirectionalWordPieceTokenizerFast(tokenizer_object=backend, model_max_length=self.max_length, counts=counts, **roles)
         return found  # type: ignore[no-any-return]
@@ -47,7 +47,7 @@ def piece_counts(backend: Tokenizer, texts: Iterable[str], both: BothEnds | None
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalize(text)))
-    from langadapt.modeling.tokenization_bidirectional import BothEnds
+    from langadapt.contracts.text import BothEnds
 
     if both is None:
         both = BothEnds(backend.get_vocab(with_added_tokens=False), {}, prefix=backend.model.continuing_subword_prefix)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import regex
 from pydantic import Field
 
+from langadapt.contracts import Context, TokenizerTrainer
 from langadapt.errors import DataError, ModelError
-from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.additions import Word, add_entries, add_merges, add_pieces, next_id, whole
 from langadapt_tokenizers.rebuild import like, plain, reads_both_ends, state_of
 from langadapt_tokenizers.spelling import Signs
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-class Extend(Component):
+class Extend(TokenizerTrainer):
     """Add a domain's frequent words as single tokens, keeping every old token, its id and its meaning.
 
     IndoBERTweet (Koto et al. 2021, arXiv:2109.04607) adds the most frequent words; here words are taken by what they save: ``gain`` is
@@ -34,7 +34,6 @@ class Extend(Component):
     stands for a whole word alone (``single_word``).
     """
 
-    kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "extend"
     version: ClassVar[str] = "3"
 

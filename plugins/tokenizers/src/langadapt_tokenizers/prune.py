@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import regex
 from pydantic import Field
 
+from langadapt.contracts import Context, TokenizerTrainer
+from langadapt.contracts.text import script_class, token_ids
 from langadapt.errors import ModelError
-from langadapt.modeling.scripts import script_class
-from langadapt.modeling.token_ids import token_ids
-from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.bidirectional import piece_counts
 from langadapt_tokenizers.rebuild import like, pair, plain, product, reads_both_ends, renumber, state_of
 from langadapt_tokenizers.spelling import Signs
@@ -23,10 +22,10 @@ from langadapt_tokenizers.spelling import Signs
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
+    from langadapt.contracts.text import BidirectionalWordPieceTokenizerFast
 
 
-class Prune(Component):
+class Prune(TokenizerTrainer):
     """Keep the pieces that a corpus uses, those wholly in a script that is the language's own, and ASCII; drop the rest.
 
     Vocabulary trimming (Ushio et al. 2023, arXiv:2305.15020; AfroXLMR: Alabi et al. 2022, arXiv:2204.06487).  Text that the
@@ -37,7 +36,6 @@ class Prune(Component):
     A base of which most pieces are kept anyway (a monolingual one) is left as it is.
     """
 
-    kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "prune"
     version: ClassVar[str] = "3"
 

@@ -9,8 +9,8 @@ from typing import Literal
 import regex
 from tokenizers import Regex, normalizers
 
+from langadapt.contracts import Context
 from langadapt.errors import ModelError
-from langadapt.registry.component import Context
 
 ACCENTS = "\u0300-\u036f\u0483-\u0487"
 """Accents of Latin, Greek and Cyrillic letters once they are taken apart.  Signs of other scripts (vowels, viramas, nuktas, voicing

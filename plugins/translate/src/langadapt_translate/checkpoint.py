@@ -7,11 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from langadapt.artifacts.fetch import Pinned, fetch
-from langadapt.artifacts.files import read_json, stable_hash
+from langadapt.contracts import Context, HubSource, PathSource, Resource, Sources
+from langadapt.contracts.reading import Pinned, fetch, read_json, stable_hash
 from langadapt.errors import DataError
-from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
-from langadapt.registry.component import Context
 from langadapt_translate.languages import alpha3, flores
 
 LICENCES = {

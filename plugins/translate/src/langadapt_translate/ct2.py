@@ -10,11 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from langadapt.artifacts.fetch import fetch
-from langadapt.artifacts.files import stable_hash
+from langadapt.contracts import Context, Offer, Translation, Translator, Unkeyed
+from langadapt.contracts.reading import fetch, stable_hash
 from langadapt.errors import DataError
-from langadapt.registry.component import Component, Context, Unkeyed
-from langadapt.registry.kinds import Offer, Translation
 from langadapt_translate import checkpoint
 from langadapt_translate.checkpoint import Checkpoint
 from langadapt_translate.languages import flores
@@ -23,14 +21,13 @@ GROUP = 2000
 """Sentences handed over at a time; CTranslate2 sorts and batches them itself."""
 
 
-class CTranslate2(Component):
+class CTranslate2(Translator):
     """A checkpoint converted on demand and run by CTranslate2 (Klein et al. 2020).
 
     `model` is a transformers checkpoint (Marian, NLLB, M2M100, mBART-50, T5: converted once into the cache) or a folder that
     CTranslate2 wrote already (``model.bin`` beside the original's tokenizer files), which is how IndicTrans2 is published.
     """
 
-    kind: ClassVar[str] = "translator"
     name: ClassVar[str] = "ctranslate2"
     version: ClassVar[str] = "1"
 

@@ -12,10 +12,10 @@ import numpy as np
 import regex
 from pydantic import Field
 
-from langadapt.artifacts.dataset import TEXTS
+from langadapt.contracts import Context, Selector
+from langadapt.contracts.reading import TEXTS
+from langadapt.contracts.text import script_class
 from langadapt.errors import DataError
-from langadapt.modeling.scripts import script_class
-from langadapt.registry.component import Component, Context
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -43,7 +43,7 @@ def keep(rows: Dataset, verdicts: list[Why], name: str, ctx: Context) -> Dataset
     return rows.select([i for i, why in enumerate(verdicts) if why is None])
 
 
-class LabelChecks(Component):
+class LabelChecks(Selector):
     """Drop rows whose label cannot have survived translation.
 
     - a text came back empty;
@@ -53,7 +53,6 @@ class LabelChecks(Component):
     - the two translations are exchanged: each shares words with the other's source and none with its own.
     """
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "label-checks"
 
     same_score: Annotated[float, Field(ge=0, le=1)] = 0.8
@@ -88,13 +87,12 @@ class LabelChecks(Component):
         return bool(max(found) - min(found) > self.score_gap)
 
 
-class LengthRatio(Component):
+class LengthRatio(Selector):
     """Drop rows with a translation much longer or shorter than its source, measured against the data's own median ratio.
 
     Gale & Church 1993 for the idea.  Characters are compared; `slack` of them may always differ.
     """
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "length-ratio"
 
     low: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -112,14 +110,13 @@ class LengthRatio(Component):
         return keep(rows, ["of another length" if one else None for one in bad], self.name, ctx)
 
 
-class LanguageId(Component):
+class LanguageId(Selector):
     """Drop rows whose translation is not written in the target's script, or reads more like the source's language.
 
     Lui & Baldwin 2012 (langid), asked to choose between the two languages alone: short sentences of close relatives defeat a free
     choice among a hundred.  A language that the model does not know is checked by its script only, which is said.
     """
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "language-id"
 
     target: str
@@ -165,10 +162,9 @@ class LanguageId(Component):
         return model
 
 
-class CopiedSource(Component):
+class CopiedSource(Selector):
     """Drop rows whose translation is its source, or shares most of its words with it."""
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "copied-source"
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.7
@@ -186,10 +182,9 @@ class CopiedSource(Component):
         return keep(rows, verdicts, self.name, ctx)
 
 
-class UnknownWords(Component):
+class UnknownWords(Selector):
     """Drop rows of which the engine did not know more than `share` of the words; engines that do not say drop none."""
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "unknown-words"
 
     share: Annotated[float, Field(ge=0, le=1)] = 0.15

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from langadapt.contracts import Context, Translation
 from langadapt.errors import DataError, StoreError
-from langadapt.registry.component import Context
-from langadapt.registry.kinds import Translation
 
 KEPT_EVERY = (256, 2.0)
 """The memory is written after so many sentences or seconds: what a kill can lose."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from langadapt.artifacts.pairs import NLI_COLUMNS, STS_COLUMNS, nli_rows, sts_rows
+from langadapt.contracts import Columns, Context, TranslatedPairReader, Translation, Translator
+from langadapt.contracts.reading import NLI_COLUMNS, STS_COLUMNS, nli_rows, sts_rows
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Translation
 from langadapt_translate.memory import remembered
 
 
-class _Translated(Component):
+class _Translated(TranslatedPairReader):
     """Reads pairs, translates each distinct sentence once, and adds the columns of its provenance.
 
     Columns added: ``source_…`` (the sentence it was translated from, one a text column), ``engine``, ``licence`` (the source data's),
@@ -21,20 +19,13 @@ class _Translated(Component):
     null).  What was translated once is in the translation memory and is not translated again, whatever build asks for it.
     """
 
-    kind: ClassVar[str] = "pairs"
     texts: ClassVar[tuple[str, str]]
-
-    data: Resource
-    source_language: str = "en"
-    """BCP 47 code of the data."""
-    target_language: str
-    """BCP 47 code to translate into."""
 
     def rows(self, ctx: Context) -> Iterator[dict[str, Any]]:
         """The pairs as they are, in the source language."""
         raise NotImplementedError
 
-    def pairs(self, translator: Any, ctx: Context) -> Iterator[dict[str, Any]]:
+    def pairs(self, translator: Translator | None, ctx: Context) -> Iterator[dict[str, Any]]:
         if translator is None:
             raise DataError(
                 f"the pairs are in '{self.source_language}' and no translator is named",
@@ -60,7 +51,7 @@ class _Translated(Component):
                 "unknown": sum(unknown) if unknown else None,
             }
 
-    def share(self, translator: Any, ctx: Context, rank: int, world: int) -> None:
+    def share(self, translator: Translator, ctx: Context, rank: int, world: int) -> None:
         """Translate this process's share of the sentences into the memory.
 
         Every `world`-th sentence; or every `world`-th block, of an engine that reads a sentence beside others (Apertium's tagger does):
@@ -68,14 +59,14 @@ class _Translated(Component):
         """
         rows = self.rows(ctx)
         sentences = list(dict.fromkeys(row[name] for row in rows for name in self.texts))
-        size = getattr(translator, "block", None)
+        size = translator.beside()
         if size is None:
             self.translated(translator, sentences[rank::world], ctx)
             return
         for start in range(rank * size, len(sentences), world * size):
             self.translated(translator, sentences[start : start + size], ctx)
 
-    def translated(self, translator: Any, sentences: list[str], ctx: Context) -> dict[str, Translation]:
+    def translated(self, translator: Translator, sentences: list[str], ctx: Context) -> dict[str, Translation]:
         """Sentence → translation, from the memory or the engine."""
         return remembered(translator, sentences, self.source_language, self.target_language, ctx)
 
@@ -89,7 +80,7 @@ class TranslatedNli(_Translated):
 
     name: ClassVar[str] = "translated-nli"
     version: ClassVar[str] = "1"
-    columns: ClassVar[tuple[str, ...]] = NLI_COLUMNS
+    columns: ClassVar[Columns] = NLI_COLUMNS
     texts: ClassVar[tuple[str, str]] = ("premise", "hypothesis")
 
     def rows(self, ctx: Context) -> Iterator[dict[str, Any]]:
@@ -101,7 +92,7 @@ class TranslatedSts(_Translated):
 
     name: ClassVar[str] = "translated-sts"
     version: ClassVar[str] = "1"
-    columns: ClassVar[tuple[str, ...]] = STS_COLUMNS
+    columns: ClassVar[Columns] = STS_COLUMNS
     texts: ClassVar[tuple[str, str]] = ("sentence1", "sentence2")
 
     def rows(self, ctx: Context) -> Iterator[dict[str, Any]]:

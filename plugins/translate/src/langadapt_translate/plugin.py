@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from langadapt import ComponentRef, hookimpl
+from langadapt.contracts import ComponentRef, hookimpl
 
 
 @hookimpl

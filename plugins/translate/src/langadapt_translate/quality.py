@@ -7,24 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from langadapt.contracts import Context, Selector, Use
 from langadapt.errors import DataError
-from langadapt.registry.component import Component, Context, Use
 from langadapt_translate.filters import Why, keep, sides
 from langadapt_translate.memory import remembered
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from langadapt.inference.encoder import Encoder
+    from langadapt.contracts import Embeds
 
 
-class RoundTrip(Component):
+class RoundTrip(Selector):
     """Drop rows whose translation, translated back, is far from its source by chrF (Popović 2015, W15-3049).
 
     The engine back need not be the engine there.  Back translations are kept in the translation memory too.
     """
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "round-trip"
 
     translator: Annotated[Any, Use("translator")]
@@ -50,18 +49,17 @@ class RoundTrip(Component):
         return keep(rows, ["far from its source" if one < self.threshold else None for one in worst], self.name, ctx)
 
 
-class CrossLingual(Component):
+class CrossLingual(Selector):
     """Drop rows whose translation is far from its source by the cosine of a multilingual encoder, or nearer to the other's source.
 
     The stage names the encoder (``encoder: base``).  Feng et al. 2022 (LaBSE, arXiv:2007.01852) filter parallel text so.
     """
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "cross-lingual"
 
     threshold: Annotated[float, Field(ge=-1, le=1)] = 0.5
 
-    def select(self, rows: Dataset, encoder: Encoder | None, ctx: Context) -> Dataset:
+    def select(self, rows: Dataset, encoder: Embeds | None, ctx: Context) -> Dataset:
         vector = _vectors(_named(encoder, self.name), rows, self.name, ctx)
         columns = sides(rows, self.name)
         straight = np.stack([_dots(vector, rows[column], rows[source]) for column, source in columns])
@@ -76,19 +74,18 @@ class CrossLingual(Component):
         return keep(rows, verdicts, self.name, ctx)
 
 
-class BertScore(Component):
+class BertScore(Selector):
     """Drop rows whose tokens find no like among their source's: the F1 of greedy matches of token states.
 
     Zhang et al. 2020 (BERTScore, arXiv:1904.09675), across languages with a multilingual encoder, without idf weights or rescaling.
     The stage names the encoder.
     """
 
-    kind: ClassVar[str] = "selector"
     name: ClassVar[str] = "bertscore"
 
     threshold: Annotated[float, Field(ge=-1, le=1)] = 0.6
 
-    def select(self, rows: Dataset, encoder: Encoder | None, ctx: Context) -> Dataset:
+    def select(self, rows: Dataset, encoder: Embeds | None, ctx: Context) -> Dataset:
         states = _states(_named(encoder, self.name), rows, self.name, ctx)
         worst = np.ones(len(rows))
         for column, source in sides(rows, self.name):
@@ -107,7 +104,7 @@ def greedy_f1(one: np.ndarray, other: np.ndarray) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
-def _named(encoder: Encoder | None, name: str) -> Encoder:
+def _named(encoder: Embeds | None, name: str) -> Embeds:
     if encoder is None:
         raise DataError(f"the selector '{name}' needs an encoder", hint="Name one in the stage: encoder: base.")
     return encoder
@@ -117,7 +114,7 @@ def _all_texts(rows: Dataset, name: str) -> list[str]:
     return list(dict.fromkeys(text for pair in sides(rows, name) for column in pair for text in rows[column]))
 
 
-def _vectors(encoder: Encoder, rows: Dataset, name: str, ctx: Context) -> dict[str, np.ndarray]:
+def _vectors(encoder: Embeds, rows: Dataset, name: str, ctx: Context) -> dict[str, np.ndarray]:
     texts = _all_texts(rows, name)
     return dict(zip(texts, encoder.encode(texts, normalize=True, progress=ctx.log), strict=True))
 
@@ -126,7 +123,7 @@ def _dots(vector: dict[str, np.ndarray], left: list[str], right: list[str]) -> n
     return np.array([float(vector[a] @ vector[b]) for a, b in zip(left, right, strict=True)])
 
 
-def _states(encoder: Encoder, rows: Dataset, name: str, ctx: Context) -> dict[str, np.ndarray]:
+def _states(encoder: Embeds, rows: Dataset, name: str, ctx: Context) -> dict[str, np.ndarray]:
     """Token states of length one (T, d) of every text, without the special tokens at its ends."""
     texts = _all_texts(rows, name)
     limit = encoder.settings.max_length

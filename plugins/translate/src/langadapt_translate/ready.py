@@ -7,13 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from langadapt.artifacts import tables
-from langadapt.artifacts.fetch import Pinned, fetch
-from langadapt.artifacts.files import stable_hash
+from langadapt.contracts import Context, Offer, PathSource, Resource, Sources, Translation, Translator
+from langadapt.contracts.reading import Pinned, fetch, stable_hash, tables
 from langadapt.errors import DataError
-from langadapt.manifests.resource import PathSource, Resource, Sources
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Offer, Translation
 
 
 def _as_resource(value: Any) -> Any:
@@ -24,13 +20,12 @@ def _as_resource(value: Any) -> Any:
     return value
 
 
-class Ready(Component):
+class Ready(Translator):
     """A table of sentences and their translations: columns ``source, target``, or named by the two language codes (``en, gl``).
 
     The sentence itself is the key; white space at its ends and its inner runs do not count.
     """
 
-    kind: ClassVar[str] = "translator"
     name: ClassVar[str] = "file"
     version: ClassVar[str] = "1"
 

@@ -8,11 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from langadapt.contracts import Context, Offer, Translation, Translator, Unkeyed
+from langadapt.contracts.loop import group_by_length, resolve_precision
 from langadapt.errors import DataError
-from langadapt.modeling.batching import group_by_length
-from langadapt.modeling.precision import resolve_precision
-from langadapt.registry.component import Component, Context, Unkeyed
-from langadapt.registry.kinds import Offer, Translation
 from langadapt_translate import checkpoint
 from langadapt_translate.checkpoint import Checkpoint
 
@@ -20,7 +18,7 @@ GROUP = 2000
 """Sentences whose token ids are held at a time; the longest go first, so that a batch that is too large fails at once."""
 
 
-class Seq2Seq(Component):
+class Seq2Seq(Translator):
     """An encoder-decoder checkpoint of the Hub or a folder, batched by tokens, greedy or beam search.
 
     Tiedemann & Thottingal 2020 (OPUS-MT), NLLB Team 2022 (arXiv:2207.04672), Fan et al. 2020 (M2M-100, arXiv:2010.11125), Kudugunta
@@ -28,7 +26,6 @@ class Seq2Seq(Component):
     repository is run: IndicTrans2's own classes are not loaded; use it through ``ctranslate2``.
     """
 
-    kind: ClassVar[str] = "translator"
     name: ClassVar[str] = "transformers-seq2seq"
     version: ClassVar[str] = "1"
 
@@ -72,7 +69,7 @@ class Seq2Seq(Component):
         code = checkpoint.code_in(vocabulary, target, kind, folder)
         options: dict[str, Any] = {"dtype": torch.bfloat16 if resolve_precision(self.precision) == "bf16" else torch.float32}
         if self.quantization:
-            from langadapt.modeling.loading import quantization_options
+            from langadapt.contracts.checkpoints import quantization_options
 
             options |= quantization_options(self.quantization, device, outliers=6.0)  # batches pad: the usual LLM.int8
         try:

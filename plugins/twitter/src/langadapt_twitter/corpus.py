@@ -9,17 +9,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from langadapt.artifacts import tables
-from langadapt.artifacts.fetch import fetch
+from langadapt.contracts import Context, CorpusReader, Document, Resource
+from langadapt.contracts.reading import fetch, tables
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Document
 
 FIELDS = ("full_text", "text", "rawContent", "content")
 
 
-class Posts(Component):
+class Posts(CorpusReader):
     """Posts from JSON Lines of the platform's interfaces (v1.1 and v2, pages too), an account's archive (``tweets.js``), tables, or lines.
 
     A post's whole text is taken where the format hides it (``extended_tweet``, ``note_tweet``); of a repost the original is read once, or
@@ -27,7 +24,6 @@ class Posts(Component):
     `language` is given and the format states one.
     """
 
-    kind: ClassVar[str] = "corpus"
     name: ClassVar[str] = "posts"
     version: ClassVar[str] = "1"
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from langadapt.registry.component import Component
+from langadapt.contracts import Normalizer
 
 ENTITIES = (
     ("&lt;", "<"),
@@ -35,7 +35,7 @@ DOTTED = ("tr", "az")
 """Languages whose capital I is a small ı."""
 
 
-class Twitter(Component):
+class Twitter(Normalizer):
     """NFC; users become ``@USER``, links ``HTTPURL``, a leading retweet mark and control characters go, HTML entities are unescaped.
 
     The masks are those of BERTweet (Nguyen et al. 2020, arXiv:2005.10200) and IndoBERTweet (Koto et al. 2021, arXiv:2109.04607).
@@ -43,7 +43,6 @@ class Twitter(Component):
     hashtags and naming emoji cannot be written as a tokenizer's rules: the release then names this normalizer, and langadapt applies it.
     """
 
-    kind: ClassVar[str] = "normalizer"
     name: ClassVar[str] = "twitter"
     version: ClassVar[str] = "4"
 

@@ -10,17 +10,15 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_array
 
+from langadapt.contracts import Context, Mixture, Resource, Vocab, VocabInit
+from langadapt.contracts.text import token_ids
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.modeling.token_ids import token_ids
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.dictionary import read_parallel
 from langadapt_vocab.shared import shared_ids
 from langadapt_vocab.subword import MeanSubword
 
 
-class Alignment(Component):
+class Alignment(VocabInit):
     """Mix the old pieces that a new one is aligned with in parallel sentences, weighted by how often.
 
     Trans-tokenisation (Remy et al. 2024, arXiv:2408.04303).  The aligner is IBM model 1 (Brown et al. 1993) with fast_align's pull
@@ -28,7 +26,6 @@ class Alignment(Component):
     piece that no sentence has goes as in `mean-subword`.  Unknown pieces align with nothing.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "alignment"
     version: ClassVar[str] = "3"
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from langadapt.artifacts import tables
-from langadapt.artifacts.fetch import fetch
+from langadapt.contracts import Context, Resource
+from langadapt.contracts.reading import fetch, tables
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Context
 
 
 def read_dictionary(resource: Resource, ctx: Context) -> list[tuple[str, str]]:

@@ -11,14 +11,13 @@ import torch
 from pydantic import Field
 from torch.nn.functional import mse_loss
 
+from langadapt.contracts import Context, Mixture, Vocab, VocabInit
+from langadapt.contracts.text import plain_backend
 from langadapt.errors import ModelError
-from langadapt.modeling.token_ids import plain_backend
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.subword import MeanSubword
 
 
-class Distil(Component):
+class Distil(VocabInit):
     """Start at `mean-subword`, then fit the rows of new tokens: states of the last layer, averaged over the stretches of text on which
     both segmentations agree, are to be what the encoder computes for its old pieces.
 
@@ -26,7 +25,6 @@ class Distil(Component):
     other weight is frozen.  A token that no text has keeps its mean.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "distil"
     version: ClassVar[str] = "2"
 

@@ -9,9 +9,8 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_array
 
+from langadapt.contracts import Context, Mixture, Vocab, VocabInit
 from langadapt.errors import DataError, ModelError
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.shared import shared_ids
 from langadapt_vocab.simple import drawn
 from langadapt_vocab.static import token_space
@@ -23,7 +22,7 @@ CHUNK = 1024
 """New tokens compared with all anchors at once: memory is CHUNK × anchors, never V × V."""
 
 
-class Focus(Component):
+class Focus(VocabInit):
     """Copy shared tokens; weight them by sparsemax of cosine similarity for every other one.
 
     Dobler & de Melo 2023 (arXiv:2305.14481); sparsemax: Martins & Astudillo 2016 (arXiv:1602.02068).  The static space is fastText on
@@ -31,7 +30,6 @@ class Focus(Component):
     drawn around the mean of the old rows.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "focus"
     version: ClassVar[str] = "2"
 

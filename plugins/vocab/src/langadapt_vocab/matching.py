@@ -9,17 +9,15 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from langadapt.contracts import Context, Mixture, Resource, Vocab, VocabInit
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.dictionary import read_dictionary
 from langadapt_vocab.shared import END, OWN, Surface, canonical_tokens, marks_ends, readings, shared_ids, sparse
 from langadapt_vocab.simple import drawn
 from langadapt_vocab.subword import pieces, surfaces
 
 
-class Matching(Component):
+class Matching(VocabInit):
     """Copy shared tokens; match every other one by dictionary, then by spelling, else take the mean of its old pieces.
 
     Rybak 2024 (arXiv:2402.14408) moves a Polish encoder to Silesian and Kashubian so, with very little text.  By dictionary: a token that
@@ -27,7 +25,6 @@ class Matching(Component):
     without Latin accents and strokes, or one letter away from it when it is long enough.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "matching"
     version: ClassVar[str] = "2"
 

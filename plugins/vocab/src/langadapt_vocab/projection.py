@@ -8,21 +8,19 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from langadapt.contracts import Context, Mixture, Vocab, VocabInit
 from langadapt.errors import DataError, ModelError
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.shared import shared_ids, sparse
 from langadapt_vocab.simple import drawn
 from langadapt_vocab.static import token_space
 
 
-class FastTextProjection(Component):
+class FastTextProjection(VocabInit):
     """Copy shared tokens; every other row is its static vector under the least-squares map that takes shared tokens to their rows.
 
     The baseline of IndoBERTweet (Koto et al. 2021, arXiv:2109.04607), after Mikolov et al. 2013 (arXiv:1309.4168), with a small ridge.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "fasttext-projection"
     version: ClassVar[str] = "2"
 

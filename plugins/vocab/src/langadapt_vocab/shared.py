@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from langadapt.modeling.vocab import recompose
-from langadapt.registry.kinds import Vocab
+from langadapt.contracts import Vocab
+from langadapt.contracts.text import recompose
 
 OWN = "\0"
 """Begins the spelling of what no other tokenizer type spells: special tokens, and bytes that are no text by themselves."""

@@ -7,18 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Mixture, Vocab
+from langadapt.contracts import Context, Mixture, Vocab, VocabInit
 from langadapt_vocab.shared import shared_ids, sparse
 
 
-class Random(Component):
+class Random(VocabInit):
     """Rows drawn anew: normal, with the old rows' mean and deviation per dimension.  The baseline.
 
     Special tokens are copied by role: a random padding or mask row would measure something else.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "random"
     version: ClassVar[str] = "2"
 
@@ -33,13 +31,12 @@ class Random(Component):
         return Mixture(sparse(rows, len(old.tokens)), _words(rows, "random"), drawn(old, missing, ctx))
 
 
-class Mean(Component):
+class Mean(VocabInit):
     """Copy shared tokens; every other row is drawn from the normal distribution with the old rows' mean and covariance.
 
     Hewitt 2021 (*Initializing new word embeddings for pretrained language models*): such rows change the old logits little.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "mean"
     version: ClassVar[str] = "2"
 
@@ -56,14 +53,13 @@ class Mean(Component):
         return Mixture(sparse(rows, len(old.tokens)), _words(rows, "random"), dict(zip(missing, found, strict=True)))
 
 
-class Overlap(Component):
+class Overlap(VocabInit):
     """Copy the rows of shared tokens; every other row starts at the mean of the old ones, plus a little noise.
 
     The script-wise simplification of FOCUS that Downey et al. 2023 (arXiv:2309.04679) find hard to beat.  The noise (a hundredth
     of the old deviation) keeps new rows from moving as one.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "overlap"
     version: ClassVar[str] = "2"
 

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from langadapt.artifacts import tables
-from langadapt.artifacts.fetch import fetch
+from langadapt.contracts import Context, Resource, Vocab
+from langadapt.contracts.reading import fetch, tables
+from langadapt.contracts.text import splitter
 from langadapt.errors import DataError
-from langadapt.manifests.resource import Resource
-from langadapt.modeling.segmentation import splitter
-from langadapt.registry.component import Context
-from langadapt.registry.kinds import Vocab
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

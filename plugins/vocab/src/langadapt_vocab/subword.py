@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from langadapt.modeling.token_ids import token_ids
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Mixture, Vocab
+from langadapt.contracts import Context, Mixture, Vocab, VocabInit
+from langadapt.contracts.text import token_ids
 from langadapt_vocab.shared import END, Surface, canonical_tokens, is_byte_level, marks_ends, places, shared_ids, sparse, surface
 from langadapt_vocab.simple import drawn
 
 
-class MeanSubword(Component):
+class MeanSubword(VocabInit):
     """Copy shared tokens; a new token gets the mean of its pieces under the old tokenizer.
 
     IndoBERTweet (Koto et al. 2021, arXiv:2109.04607).  A token that the old tokenizer cannot spell (unknown script) starts at the
     mean of all rows.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "mean-subword"
     version: ClassVar[str] = "2"
 

@@ -10,11 +10,9 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_array
 
+from langadapt.contracts import Context, Mixture, Resource, Vocab, VocabInit
+from langadapt.contracts.text import token_ids
 from langadapt.errors import DataError, ModelError
-from langadapt.manifests.resource import Resource
-from langadapt.modeling.token_ids import token_ids
-from langadapt.registry.component import Component, Context
-from langadapt.registry.kinds import Mixture, Vocab
 from langadapt_vocab.dictionary import read_dictionary
 from langadapt_vocab.simple import drawn
 from langadapt_vocab.static import Sentences, Space, read_space, train_space, unit
@@ -26,7 +24,7 @@ LEAST = 50
 """Dictionary pairs below which two spaces of as many dimensions or more are aligned by chance."""
 
 
-class Wechsel(Component):
+class Wechsel(VocabInit):
     """A new token is a softmax-weighted mean of its `neighbours` most similar old tokens.
 
     Minixhofer, Paischer & Rekabsaz 2022 (arXiv:2112.06598).  Words of the two languages are brought into one space by the
@@ -34,7 +32,6 @@ class Wechsel(Component):
     it occurs in, by frequency.  Nothing is copied but special tokens: the same letters are often another word.
     """
 
-    kind: ClassVar[str] = "vocab-init"
     name: ClassVar[str] = "wechsel"
     version: ClassVar[str] = "3"
 

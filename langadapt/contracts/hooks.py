@@ -1,7 +1,7 @@
 """Everything a plugin may implement, on one page.
 
 Hooks register and observe; they never change a result, so a cache key always tells the truth.
-A plugin module does ``from langadapt import ComponentRef, hookimpl`` and decorates its functions with
+A plugin module does ``from langadapt.contracts.hooks import ComponentRef, hookimpl`` and decorates its functions with
 ``@hookimpl``.  This module imports pluggy alone, so listing plugins stays cheap.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from langadapt.plan import Plan, PlannedStage
+    from langadapt.contracts.plan import Plan, PlannedStage
 
 hookspec = pluggy.HookspecMarker("langadapt")
 hookimpl = pluggy.HookimplMarker("langadapt")

@@ -42,8 +42,8 @@ class Use:
 class Component(BaseModel):
     """Base class of every component.
 
-    A subclass sets `kind` and `name`, declares its options as pydantic fields and implements the methods of
-    its kind (:mod:`langadapt.registry.kinds`).  Raise `version` whenever the same options give another result:
+    Derive from a kind's class (:class:`~langadapt.contracts.Pooler`, :class:`~langadapt.contracts.Objective` …), set `name`, declare
+    options as pydantic fields and implement the kind's abstract methods.  Raise `version` whenever the same options give another result:
     it is part of the cache key.
     """
 
@@ -62,6 +62,10 @@ class Component(BaseModel):
             value = getattr(self, key)
             options[key] = _plain(value)
         return {"use": self.name, "version": self.version, **options}
+
+    def shared_resource(self) -> Resource | None:
+        """A resource of which training leaves a share to the test: its rows may stand on both sides; None as a rule."""
+        return None
 
     def slot(self) -> dict[str, Any]:
         """The component as a slot that builds it again."""

@@ -1,0 +1,114 @@
+"""From states to vectors, and from vectors to other vectors.
+
+Letters in shapes: B batch, T tokens, L layers, d width, n texts.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from langadapt.contracts.component import Component
+from langadapt.contracts.encoder import EncoderSpec, States
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
+Need = Literal["layers", "attentions"]
+
+
+class Pooler(Component):
+    """kind ``pooler``: token states to one vector, or to one vector a token."""
+
+    kind: ClassVar[str] = "pooler"
+    sentence_transformers: ClassVar[str | None] = None
+    """Name of the same pooling in sentence-transformers (``mean``, ``cls``), or None."""
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    """What it wants beside the last layer; asking costs memory, attentions time as well."""
+    gives: ClassVar[Literal["dense", "multi"]] = "dense"
+    """``multi`` gives a vector a token, compared by MaxSim."""
+
+    def width(self, spec: EncoderSpec) -> int:
+        """d' of the vectors it gives.
+
+        Raises:
+            ModelError: the body has not what it needs (layers of that number).
+        """
+        return spec.width
+
+    def build(self, spec: EncoderSpec) -> nn.Module | None:
+        """Weights of its own, which train, are saved with the encoder and loaded again; None without."""
+        return None
+
+    def layer_weights(self, spec: EncoderSpec, weights: Any = None) -> list[float] | None:
+        """L+1 factors where the vector is the mean over real tokens of a sum of layers times these: sentence-transformers can do that."""
+        return None
+
+    @abstractmethod
+    def pool(self, states: States, weights: Any = None) -> torch.Tensor:
+        """States → (B, d') float32; with `gives` multi (B, T, d'), rows of tokens it leaves out all zero.
+
+        Args:
+            weights: what `build` made.
+        """
+
+
+class Fitted(ABC):
+    """A transform that was fitted: a map of vectors."""
+
+    width: int
+    """d' of what it gives."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything it knows, by name; :meth:`Transform.restore` makes it again from them."""
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(weight (d', d), bias (d',)) of a map ``v @ weight.T + bias``; None for any other."""
+        return None
+
+    @abstractmethod
+    def apply(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, d) float32 → (n, d')."""
+
+    def floats(self, stored: np.ndarray) -> np.ndarray:
+        """(n, d') as :meth:`apply` gave them → float32 vectors that cosines may be computed of."""
+        return stored
+
+
+class Affine(Fitted):
+    """``v @ weight.T + bias``; merged into the encoder's last linear map, trained with and exported."""
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray) -> None:
+        self.weight, self.bias = weight, bias
+        self.width = len(bias)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"weight": self.weight, "bias": self.bias}
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.weight, self.bias
+
+    def apply(self, vectors: np.ndarray) -> np.ndarray:
+        found: np.ndarray = vectors @ self.weight.T + self.bias
+        return found
+
+
+class Transform(Component):
+    """kind ``transform``: fitted on vectors, shipped in the release."""
+
+    kind: ClassVar[str] = "transform"
+
+    @abstractmethod
+    def fit(self, vectors: np.ndarray) -> Fitted:
+        """(n, d) float32 vectors of the encoder → the map that is applied to all others.
+
+        Raises:
+            DataError: too few vectors, or ones it cannot be fitted on.
+        """
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> Fitted:
+        """What :meth:`fit` gave, from its :meth:`Fitted.arrays`.  Needed of transforms that are not affine."""
+        return Affine(arrays["weight"], arrays["bias"])

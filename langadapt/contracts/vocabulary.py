@@ -1,0 +1,72 @@
+"""Vocabularies as tokenizer trainers and vocab-inits see them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from langadapt.contracts.component import Component, Context
+
+if TYPE_CHECKING:
+    import numpy as np
+    from scipy.sparse import csr_array
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Vocab:
+    """A vocabulary as vocab-inits see it.
+
+    Args:
+        tokens: piece strings by id, (V,).
+        tokenizer: the tokenizer itself, to segment text with.
+        special: ids of the special tokens by role (``pad``, ``unk``, ``mask``, …).
+        rows: input embeddings, (V, d) float32, or None for a vocabulary that has none yet.
+        model: the encoder whose rows these are, for methods that run it; they leave its weights as they are.
+    """
+
+    tokens: list[str]
+    tokenizer: PreTrainedTokenizerFast
+    special: dict[str, int]
+    rows: np.ndarray | None = None
+    model: PreTrainedModel | None = None
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How new embedding rows come from old ones: ``new = weights @ old``, then `rows` set outright.
+
+    Args:
+        weights: (V_new, V_old) sparse; a row of zeros must have an entry in `rows`.
+        rows: new id → row of shape (d,), for rows that are no mixture.
+        provenance: (V_new,) one word per new token: ``copied``, ``mean``, ``random``, …
+    """
+
+    weights: csr_array
+    provenance: list[str]
+    rows: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+class TokenizerTrainer(Component):
+    """kind ``tokenizer``: trains, extends or prunes a tokenizer."""
+
+    kind: ClassVar[str] = "tokenizer"
+
+    @abstractmethod
+    def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
+        """A fast tokenizer with special tokens and post-processing in place; the same bytes for the same texts.
+
+        `texts` can be walked more than once.
+        """
+
+
+class VocabInit(Component):
+    """kind ``vocab-init``: proposes where new embedding rows come from; the core alone applies it."""
+
+    kind: ClassVar[str] = "vocab-init"
+
+    @abstractmethod
+    def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
+        """One row per new token."""
