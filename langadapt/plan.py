@@ -289,17 +289,18 @@ def _check_subjects(item: RawStage, slots: Mapping[str, Any], inputs: Mapping[st
     """
     sorts = {name: planned[name].output for role in ("encoder", "encoders") for name in inputs.get(role, [])}
     for name, sort in sorts.items():
+        is_one = f"'{name}' is {'an' if sort == 'Encoder' else 'a'} {sort}"
         for evaluator in slots.get("evaluators", []):
             if sort not in evaluator.subjects:
                 raise PlanError(
-                    f"the evaluator '{evaluator.name}' scores {' or '.join(sorted(evaluator.subjects))}, and '{name}' is a {sort}",
+                    f"the evaluator '{evaluator.name}' scores {' or '.join(sorted(evaluator.subjects))}, and {is_one}",
                     where=item.where("evaluators"),
                     hint="A scorer reads pairs: rerank scores it." if sort == "Scorer" else None,
                 )
         for exporter in slots.get("exporters", []):
             if sort != exporter.subject:
                 raise PlanError(
-                    f"the exporter '{exporter.name}' writes {exporter.subject}s, and '{name}' is a {sort}",
+                    f"the exporter '{exporter.name}' writes {exporter.subject}s, and {is_one}",
                     where=item.where("exporters"),
                     hint="A scorer is released with exporters: cross-encoder." if sort == "Scorer" else None,
                 )

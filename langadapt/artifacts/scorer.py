@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from langadapt.artifacts.encoder import longest_text, pad_id
@@ -72,8 +73,16 @@ def load(folder: Path, max_length: int | None = None) -> LoadedScorer:
             where = str(folder / SETTINGS)
             raise ModelError(f"'{problem['loc'][0]}': {problem['msg'].lower()}", where=where, hint="Copy the folder again.") from error
         return LoadedScorer(model, tokenizer, settings)
+    _wake_pooler(model)
     longest = longest_text(max_length or USUAL_LENGTH, tokenizer, model)
     return LoadedScorer(model, tokenizer, ScorerSettings(max_length=longest))
+
+
+def _wake_pooler(model: PreTrainedModel) -> None:
+    """Draw the pooling layer anew where it is all zeros, as releases of sentence encoders write the one they do not use."""
+    for name, weight in model.named_parameters():
+        if name.endswith("pooler.dense.weight") and not bool(weight.any()):
+            torch.nn.init.normal_(weight, std=float(getattr(model.config, "initializer_range", 0.02)))
 
 
 USUAL_LENGTH = 512

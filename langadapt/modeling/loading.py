@@ -260,8 +260,8 @@ def _check_report(model: PreTrainedModel, report: Mapping[str, Any], folder: Pat
     prefix = f"{model.base_model_prefix}."
     own = {name.removeprefix(prefix).partition(".")[0] for name in model.base_model.state_dict()}
     # OPT keeps its body under 'decoder.', which is a head's name elsewhere.
-    heads = tuple(name for name in HEAD_PREFIXES if name.partition(".")[0] not in own)
-    missing = [name for name in report["missing_keys"] if not name.startswith(heads)]
+    heads = tuple(name for name in HEAD_PREFIXES if name == "pooler." or name.partition(".")[0] not in own)
+    missing = [name for name in report["missing_keys"] if not name.removeprefix(prefix).startswith(heads)]
     if missing:
         raise ModelError(
             f"weights are missing: {_some(missing)}", where=str(folder), hint="Is this the checkpoint of another architecture?"

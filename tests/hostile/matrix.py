@@ -132,6 +132,8 @@ def plain_vectors(folder: Path) -> np.ndarray:
     from transformers import AutoModel, AutoTokenizer
 
     words, model = AutoTokenizer.from_pretrained(str(folder)), AutoModel.from_pretrained(str(folder)).eval()
+    if hasattr(model, "decoder") and hasattr(model, "encoder"):  # its encoder alone makes vectors
+        model = model.encoder
     taken = inspect.signature(model.forward).parameters  # BLOOM's takes none of the types that a generic tokenizer makes
     found = []
     with torch.inference_mode():

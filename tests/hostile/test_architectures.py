@@ -18,7 +18,7 @@ IN_THE_GATE = (
     ("bottleneck", "gpt2"),
 )
 
-REFUSED = {"t5": "encoder-decoder", "bart": "encoder-decoder", "fnet": "attention mask", "funnel": "padding"}
+REFUSED = {"bart": "encoder-decoder", "fnet": "attention mask", "funnel": "padding"}
 """Architectures that no column takes, and a word of the reason."""
 
 
