@@ -214,6 +214,12 @@ def _check_padding(model: PreTrainedModel, padding: int, folder: Path) -> None:
         ) from error
     finally:
         model.train(training)
+    if not bool(torch.isfinite(alone).all()):
+        raise ModelError(
+            f"'{kind}' gives states that are no numbers (NaN or infinite)",
+            where=str(folder),
+            hint="A value of its config.json does not go with its weights: fetch or copy the checkpoint again.",
+        )
     if not torch.allclose(alone, padded, rtol=1e-2, atol=1e-3 * float(alone.abs().max())):
         raise ModelError(
             f"'{kind}' lets padding into its states: a text's vector would depend on the texts it is batched with",

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         Sampler,
         Schedule,
     )
-    from langadapt.contracts.vectors import Affine, Fitted, Need, Pooler, Transform
+    from langadapt.contracts.vectors import Affine, Fitted, MultiVectors, Need, Pooler, Transform
     from langadapt.contracts.vocabulary import Mixture, TokenizerTrainer, Vocab, VocabInit
     from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
 
@@ -91,6 +91,7 @@ __all__ = [
     "Merger",
     "Mixture",
     "Models",
+    "MultiVectors",
     "Need",
     "Normalizer",
     "Objective",
@@ -158,6 +159,7 @@ __getattr__ = lazy.homes(
         "Loss": "langadapt.contracts.training",
         "Merger": "langadapt.contracts.training",
         "Mixture": "langadapt.contracts.vocabulary",
+        "MultiVectors": "langadapt.contracts.vectors",
         "Models": "langadapt.contracts.training",
         "Need": "langadapt.contracts.vectors",
         "Normalizer": "langadapt.contracts.data",

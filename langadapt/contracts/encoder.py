@@ -128,6 +128,13 @@ class Embeds(Protocol):
             ModelError: unknown adapters.
         """
 
+    @property
+    def gives(self) -> str:
+        """``dense``, or ``multi`` for an encoder that gives a vector a token (:meth:`encode_multi`)."""
+
+    def encode_multi(self, texts: Sequence[str], *, batch_tokens: int = 4096, progress: bool | Log = False) -> Any:
+        """:class:`~langadapt.contracts.MultiVectors` of texts.  Raises ModelError where the encoder gives one vector a text."""
+
     def token_states(self, ids: Sequences, *, batch_tokens: int = 4096, progress: bool | Log = False) -> list[np.ndarray]:
         """Last-layer states for token ids that the tokenizer made: (T, d) float32 each, in order."""
 

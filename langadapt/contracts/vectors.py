@@ -112,3 +112,42 @@ class Transform(Component):
     def restore(self, arrays: dict[str, np.ndarray]) -> Fitted:
         """What :meth:`fit` gave, from its :meth:`Fitted.arrays`.  Needed of transforms that are not affine."""
         return Affine(arrays["weight"], arrays["bias"])
+
+
+class MultiVectors:
+    """Several vectors a text, in one flat array: what an encoder of late interaction gives.
+
+    Args:
+        values: (N, d) float32 vectors of all texts, one after another.
+        ends: (n,) where each text's end.
+    """
+
+    def __init__(self, values: np.ndarray, ends: np.ndarray) -> None:
+        self.values, self.ends = values, ends
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, text: int) -> np.ndarray:
+        """(T, d) vectors of one text."""
+        found: np.ndarray = self.values[self._start(text) : self.ends[text]]
+        return found
+
+    def _start(self, text: int) -> int:
+        return int(self.ends[text - 1]) if text else 0
+
+    def part(self, start: int, end: int) -> MultiVectors:
+        """The texts from `start` to before `end`."""
+        first = self._start(start)
+        return MultiVectors(self.values[first : self.ends[end - 1]], self.ends[start:end] - first)
+
+    def maxsim(self, others: MultiVectors) -> np.ndarray:
+        """(n, m) sums over a text's vectors of the largest dot product with another's (Khattab & Zaharia 2020, arXiv:2004.12832)."""
+        import numpy as np
+
+        starts = np.concatenate([[0], others.ends[:-1]])
+        there = others.ends > starts  # a text without vectors matches nothing
+        found = np.zeros((len(self), len(others)), dtype=np.float32)
+        for text in range(len(self) if there.any() else 0):
+            found[text, there] = np.maximum.reduceat(self[text] @ others.values.T, starts[there], axis=1).sum(0)
+        return found

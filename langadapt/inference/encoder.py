@@ -26,7 +26,7 @@ from langadapt.artifacts.fetch import CHECKPOINT_FILES, hub_error
 from langadapt.contracts.component import Component, Log, SilentLog
 from langadapt.contracts.data import Normalizer
 from langadapt.contracts.encoder import EncoderSettings
-from langadapt.contracts.vectors import Fitted, Pooler, Transform
+from langadapt.contracts.vectors import Fitted, MultiVectors, Pooler, Transform
 from langadapt.errors import DataError, ModelError
 from langadapt.inference.adapter_files import parts_of, steady_reader
 from langadapt.inference.bank import AdapterBank, Lease
@@ -173,11 +173,14 @@ class Encoder:
         )
 
     def similarity(self, texts: Sequence[str], others: Sequence[str] | None = None, *, adapter: str | None = None) -> np.ndarray:
-        """Cosines of texts with others, or with one another: (n, m) float32 between -1 and 1.
+        """Cosines of texts with others, or with one another: (n, m) float32 between -1 and 1; of a vector a token, sums of the best.
 
         Raises:
             DataError, ModelError: as :meth:`encode`.
         """
+        if self.gives == "multi":
+            one = self.encode_multi(texts)
+            return one.maxsim(one if others is None else self.encode_multi(others))
         left = self.encode(texts, normalize=True, adapter=adapter)
         right = left if others is None else self.encode(others, normalize=True, adapter=adapter)
         found: np.ndarray = np.clip(left @ right.T, -1.0, 1.0)
@@ -331,6 +334,11 @@ class Encoder:
             ModelError: unknown adapters, all of them named; nothing is encoded then.
         """
         self._check(texts)
+        if self.gives == "multi":
+            raise ModelError(
+                f"'{self.settings.pooler['use']}' gives a vector a token, and one a text is asked for",
+                hint="Use encode_multi and compare by maxsim; or score it with 'retrieval'.",
+            )
         names = self._names(adapter, len(texts))
         if not len(texts):
             self.stats = EncodeStats(0, 0, 0)
@@ -350,6 +358,34 @@ class Encoder:
             limits = " or ".join(map(str, sorted(cut)))
             logger.warning("%d of %d texts are longer than %s tokens and were truncated", sum(cut.values()), len(texts), limits)
         return vectors
+
+    @property
+    def gives(self) -> str:
+        """``dense``, or ``multi`` for a vector a token."""
+        return self._module.pooler.gives
+
+    def encode_multi(self, texts: Sequence[str], *, batch_tokens: int = 4096, progress: bool | Log = False) -> MultiVectors:
+        """A vector a token, in order: compare with :meth:`~langadapt.contracts.MultiVectors.maxsim`.
+
+        Raises:
+            DataError: something that is no text.
+            ModelError: the encoder gives one vector a text.
+        """
+        self._check(texts)
+        if self.gives != "multi":
+            raise ModelError("this encoder gives one vector a text", hint="Use encode.")
+        ids, cut = self._tokens(texts, [None] * len(texts))
+        self.stats = EncodeStats(len(texts), sum(map(len, ids)), sum(cut.values()), tuple(sorted(cut)))
+        found: list[np.ndarray] = [np.empty((0, self.width), dtype=np.float32)] * len(ids)
+        groups = group_by_length([len(one) for one in ids], batch_tokens)
+        device = self._module.device.type
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
+            for group in _log(progress).track(groups, "encoding", len(groups)):
+                vectors = self._module.embed([ids[i] for i in group], batch_tokens).float().cpu().numpy()
+                for row, i in enumerate(group):
+                    found[i] = vectors[row][np.abs(vectors[row]).sum(-1) > 0]
+        empty = np.empty((0, self.width), dtype=np.float32)
+        return MultiVectors(np.concatenate([*found, empty]), np.cumsum([len(one) for one in found], dtype=np.int64))
 
     def _tokens(self, texts: Sequence[str], readings: Sequence[Reading | None]) -> tuple[list[list[int]], dict[int, int]]:
         """Token ids of texts as their adapters read them, and how many texts were cut at which length."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -74,16 +75,26 @@ class Retrieval(Evaluator):
         ctx: Context,
     ) -> list[np.ndarray]:
         """For each query the 1-based ranks of its relevant passages, in the order of `grades`; its `own` passage is not searched."""
-        asked = encoder.encode(queries, adapter=encoder.role("query"), normalize=True, progress=ctx.log)
-        given = encoder.encode(passages, adapter=encoder.role("document"), normalize=True, progress=ctx.log)
         ranks = []
-        for start in range(0, len(asked), BLOCK):
-            cosines = asked[start : start + BLOCK] @ given.T
+        for start, cosines in self._similarities(encoder, queries, passages, ctx):
             for row, good, itself in zip(cosines, grades[start : start + BLOCK], own[start : start + BLOCK], strict=True):
                 if itself is not None:
                     row[itself] = -np.inf
                 ranks.append(np.array([int((row >= row[one]).sum()) for one in good]))
         return ranks
+
+    @staticmethod
+    def _similarities(encoder: Embeds, queries: list[str], passages: list[str], ctx: Context) -> Iterator[tuple[int, np.ndarray]]:
+        """(first query, (BLOCK, passages) similarities), block by block: cosines, or MaxSim of encoders that give a vector a token."""
+        if encoder.gives == "multi":
+            many, others = encoder.encode_multi(queries, progress=ctx.log), encoder.encode_multi(passages, progress=ctx.log)
+            for start in range(0, len(queries), BLOCK):
+                yield start, many.part(start, min(start + BLOCK, len(queries))).maxsim(others)
+            return
+        asked = encoder.encode(queries, adapter=encoder.role("query"), normalize=True, progress=ctx.log)
+        given = encoder.encode(passages, adapter=encoder.role("document"), normalize=True, progress=ctx.log)
+        for start in range(0, len(asked), BLOCK):
+            yield start, asked[start : start + BLOCK] @ given.T
 
     def _scores(self, ranks: list[np.ndarray], grades: list[dict[int, float]], task: str, ctx: Context) -> list[Score]:
         k = self.k

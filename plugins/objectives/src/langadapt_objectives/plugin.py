@@ -25,6 +25,8 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef(
             "objective", "cross-encoder", "langadapt_objectives.cross_encoder:CrossEncoder", "a scorer that reads both texts of a pair"
         ),
+        ComponentRef("objective", "colbert", "langadapt_objectives.colbert:Colbert", "late interaction with in-batch negatives"),
+        ComponentRef("pooler", "colbert", "langadapt_objectives.colbert:ColbertPooler", "a vector a token, for late interaction"),
         ComponentRef("objective", "mse-distil", "langadapt_objectives.mse_distil:MseDistil", "a teacher's vectors, computed once"),
         ComponentRef("objective", "layer-distil", "langadapt_objectives.layer_distil:LayerDistil", "a teacher's states, layer by layer"),
         ComponentRef(
