@@ -43,6 +43,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             raise ModelError(f"the tokenizer cannot be loaded: {_short(error, place, folder)}", where=str(folder)) from error
     assert isinstance(found, PreTrainedTokenizerBase)
     found.name_or_path = str(folder)
+    longest = found.model_max_length
+    if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest > 0:
+        raise ModelError(
+            f"'model_max_length' is {longest!r}, and a number of tokens is meant"[:200],
+            where=str(folder / "tokenizer_config.json"),
+            hint="Fetch or copy the tokenizer again.",
+        )
     if not found.is_fast:
         raise ModelError("the tokenizer has no fast version", where=str(folder), hint="Convert it to tokenizer.json first.")
     return found  # type: ignore[return-value]
