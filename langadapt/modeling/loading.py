@@ -37,6 +37,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         family: Any = both.BidirectionalWordPieceTokenizerFast if (place / both.COUNTS).is_file() else AutoTokenizer
         try:
             found = family.from_pretrained(str(place), use_fast=True, trust_remote_code=False, local_files_only=True, **options)
+            if found.is_fast:  # a template that names a token it does not know ends the first text in a panic
+                found.backend_tokenizer.encode("a")
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a broken regex ends in a Rust panic, which is no Exception
