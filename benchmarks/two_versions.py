@@ -1,4 +1,4 @@
-"""This checkout against another one of langadapt, side by side: loading, encoding, training, planning.
+"""This checkout against another one of langadapt, side by side: the command, planning, loading, encoding, training.
 
 python benchmarks/two_versions.py OTHER_CHECKOUT --base FOLDER --texts FILE [--rounds 5]
 
@@ -16,16 +16,66 @@ import sys
 from pathlib import Path
 
 MEASURE = """
-import json, sys, time
+import importlib, json, sys, tempfile, time
+from pathlib import Path
+
 base, texts, what = sys.argv[1], [line.rstrip() for line in open(sys.argv[2], encoding="utf-8")][:1000], sys.argv[3]
-if what == "plan":
-    from langadapt import Request, plan
+
+
+def found(*places):
+    for place in places:  # names have moved from 0.1 to 0.2
+        module, _, name = place.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):
+            continue
+    raise ImportError(places)
+
+
+def trained(name):
+    from datasets import Dataset
+    from langadapt.artifacts import encoder as encoders
+    from langadapt.registry.plugins import load_plugins
+    from langadapt.registry.registry import Registry
+    from langadapt.training.loop import Settings, train
+    from langadapt.training.tokenized import TokenizedRows
+
+    Context = found("langadapt.contracts.component:Context", "langadapt.registry.component:Context")
+    registry, half = Registry(load_plugins()), len(texts) // 2
+    objective = registry.build("objective", name)
+    loaded = encoders.load(Path(base), mlm_head=objective.needs_mlm_head)
+    columns = {
+        "cosine-sts": {"sentence1": texts[:half], "sentence2": texts[half : 2 * half], "score": [0.5] * half},
+        "multiple-negatives": {"anchor": texts[:half], "positive": texts[half : 2 * half]},
+        "mlm": {"text": texts},
+    }
+    new = hasattr(objective, "roles")
+    told = (objective.roles(), objective.long_texts) if new else (objective.long_texts,)
+    data = TokenizedRows.of(objective.prepare(Dataset.from_dict(columns[name])), loaded.tokenizer, 64, *told)
+    settings = Settings(8, 32, 1e-5, 0.01, 1, 1.0, "fp32", 4096, 10**9, "last")
+    module = loaded.module(registry.build("pooler", "mean"))
+    schedule, optimizer = registry.build("schedule", "linear"), registry.build("optimizer", "adamw")
     start = time.perf_counter()
-    plan(Request(recipes=("sbert-nli-sts",), lang="mr"))
-else:
-    import torch
+    train(module, None, objective, data, loaded.tokenizer, schedule, optimizer, settings, None, Context(workdir=Path(tempfile.mkdtemp())))
+    return time.perf_counter() - start
+
+
+if what in ("plan", "help"):
+    start = time.perf_counter()
+    from langadapt.cli.app import main
+
+    sys.argv = ["langadapt", *(["plan", "--lang", "mr", "--recipe", "sbert-nli-sts"] if what == "plan" else ["--help"])]
+    kept, sys.stdout = sys.stdout, open("/dev/null", "w")
+    try:
+        main()
+    except SystemExit:
+        pass
+    sys.stdout = kept
+    seconds = time.perf_counter() - start
+elif what in ("load", "encode"):
+    import torch, transformers, tokenizers, safetensors.torch
     from langadapt import Encoder
-    import transformers, tokenizers, safetensors.torch
+
     Encoder.load(base, device="cpu")  # imports, file cache
     start = time.perf_counter()
     encoder = Encoder.load(base, device="cpu")
@@ -33,29 +83,13 @@ else:
         encoder.encode(texts[:50])
         start = time.perf_counter()
         encoder.encode(texts)
-    elif what == "train":
-        from datasets import Dataset
-        from langadapt.artifacts import encoder as encoders
-        from langadapt.contracts.component import Context
-        from langadapt.registry.plugins import load_plugins
-        from langadapt.registry.registry import Registry
-        from langadapt.training.loop import Settings, train
-        from langadapt.training.tokenized import TokenizedRows
-        from pathlib import Path
-        import tempfile
-        registry, loaded = Registry(load_plugins()), encoders.load(Path(base), mlm_head=False)
-        half = len(texts) // 2
-        rows = Dataset.from_dict({"sentence1": texts[:half], "sentence2": texts[half : 2 * half], "score": [0.5] * half})
-        data = TokenizedRows.of(rows, loaded.tokenizer, 64, "truncate")
-        settings = Settings(8, 16, 1e-5, 0.01, 1, 1.0, "fp32", 4096, 10**9, "last")
-        built = [registry.build(kind, name) for kind, name in (("objective", "cosine-sts"), ("schedule", "linear"), ("optimizer", "adamw"))]
-        module = loaded.module(registry.build("pooler", "mean"))
-        start = time.perf_counter()
-        train(module, None, built[0], data, loaded.tokenizer, built[1], built[2], settings, None, Context(workdir=Path(tempfile.mkdtemp())))
-print(json.dumps(time.perf_counter() - start))
+    seconds = time.perf_counter() - start
+else:
+    seconds = trained(what)
+print(json.dumps(seconds))
 """
 
-WHATS = ("load", "encode", "train", "plan")
+WHATS = ("help", "plan", "load", "encode", "cosine-sts", "multiple-negatives", "mlm")
 
 
 def measure(checkout: Path, base: str, texts: str, what: str) -> float:
