@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from langadapt.contracts.vectors import Pooler
 from langadapt.errors import ModelError
 from langadapt.modeling.checkpoint_folder import header
 from langadapt.modeling.encoder import EncoderModule
-from langadapt.modeling.framing import type_frame
+from langadapt.modeling.framing import PairFrame, type_frame
 from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
 from langadapt.modeling.positions import room
 from langadapt.modeling.settings_files import read_settings_file
@@ -56,7 +57,8 @@ class LoadedEncoder:
             ModelError: weights of another pooler lie beside the encoder's.
         """
         types = type_frame(self.tokenizer, self.model)
-        found = EncoderModule(self.model, pooler, pad_id(self.tokenizer), self.transforms, budget, types)
+        pairs, length = partial(PairFrame.of, self.tokenizer), self.settings.max_length
+        found = EncoderModule(self.model, pooler, pad_id(self.tokenizer), self.transforms, budget, types, pairs, length)
         if self.pooling is not None and found.pooling is not None:
             tensors = self.pooling if isinstance(self.pooling, dict) else self.pooling.state_dict()
             try:

@@ -36,6 +36,8 @@ class EncoderSpec:
     vocabulary: int
     """Rows of the input embeddings."""
     pad_id: int
+    config: Any = None
+    """The library's own configuration, for components that make a second model like it."""
     output_width: int = 0
     """d of the vectors that the encoder gives, after its pooler and transforms; 0 while it has no pooler."""
 
@@ -206,8 +208,21 @@ class TrainableEncoder(Protocol):
     def mlm_logits(self, states: torch.Tensor) -> torch.Tensor:
         """Vocabulary logits (m, V) of states (m, d)."""
 
-    def states(self, sequences: Sequences, needs: frozenset[str] = frozenset()) -> States:
+    def states(self, sequences: Sequences, needs: frozenset[Any] = frozenset()) -> States:
         """States of sequences padded together, in order; `needs` as a pooler's."""
+
+    def pad(self, sequences: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and mask, both (B, T) int64, padded on the right."""
+
+    def run(self, ids: torch.Tensor, mask: torch.Tensor, needs: frozenset[Any] = frozenset()) -> States:
+        """States of padded ids (B, T) and their mask."""
+
+    def pair_states(self, left: Sequences, right: Sequences) -> States:
+        """States of pairs of texts that are read together, framed and typed as the tokenizer frames pairs.
+
+        Raises:
+            ModelError: the tokenizer puts nothing between two texts.
+        """
 
     def eval(self) -> nn.Module:
         """Switch dropout off."""

@@ -12,7 +12,7 @@ from torch import nn
 from langadapt.contracts.encoder import EncoderSpec, Sequences, States
 from langadapt.contracts.vectors import Pooler
 from langadapt.modeling.batching import group_by_length
-from langadapt.modeling.framing import Frame
+from langadapt.modeling.framing import Frame, PairFrame, inputs_of
 from langadapt.modeling.heads import mlm_logits
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def spec_of(model: PreTrainedModel, pad_id: int) -> EncoderSpec:
         heads=int(getattr(config, "num_attention_heads", 0)),
         vocabulary=int(model.get_input_embeddings().weight.shape[0]),  # type: ignore[union-attr,operator]
         pad_id=pad_id,
+        config=config,
     )
 
 
@@ -45,6 +46,8 @@ class EncoderModule(nn.Module):
         transforms: affine maps applied to pooled vectors, in order: (weight (d', d), bias (d',)).
         budget: padded tokens in one forward pass.
         types: the frame whose token types the model is given, where it is given any.
+        pairs: how the tokenizer frames two texts, found when it is asked for.
+        max_length: tokens of a text or a pair.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class EncoderModule(nn.Module):
         transforms: Sequence[tuple[torch.Tensor, torch.Tensor]] = (),
         budget: int = 4096,
         types: Frame | None = None,
+        pairs: Callable[[], PairFrame] | None = None,
+        max_length: int = 512,
     ) -> None:
         super().__init__()
         self.model = model
@@ -64,6 +69,7 @@ class EncoderModule(nn.Module):
         self.pooling = pooler.build(self.spec)
         self.budget = budget
         self.types = types
+        self._pairs, self.max_length = pairs, max_length
         self.transforms = nn.ModuleList(_linear(weight, bias) for weight, bias in transforms)
         self.gather: Callable[[torch.Tensor], torch.Tensor] = _same
         if "attentions" in pooler.needs and getattr(model, "_supports_attention_backend", False):
@@ -119,6 +125,24 @@ class EncoderModule(nn.Module):
     def states(self, sequences: Sequences, needs: frozenset[Any] = frozenset()) -> States:
         """States of sequences padded together, in order."""
         return self.run(*self.pad(sequences), needs)
+
+    def pair_states(self, left: Sequences, right: Sequences) -> States:
+        """States of pairs of texts that are read together, framed and typed as the tokenizer frames pairs.
+
+        Raises:
+            ModelError: the tokenizer puts nothing between two texts.
+        """
+        assert self._pairs is not None, "an encoder without a tokenizer reads no pairs"
+        frame = self._pairs()
+        joined = [frame.join(one, other, self.max_length) for one, other in zip(left, right, strict=True)]
+        ids, mask = self.pad([sequence for sequence, _ in joined])
+        more: dict[str, Any] = {}
+        if "token_type_ids" in inputs_of(self.body):
+            types = torch.zeros_like(ids)
+            for row, (_, kinds) in enumerate(joined):
+                types[row, : len(kinds)] = torch.tensor(kinds, device=ids.device)
+            more["token_type_ids"] = types.clamp(max=max(0, int(getattr(self.model.config, "type_vocab_size", 2)) - 1))
+        return States(self.body(input_ids=ids, attention_mask=mask, **more).last_hidden_state, mask, ids)
 
     def _types(self, mask: torch.Tensor) -> torch.Tensor:
         """Token types (B, T) int64 of rows padded on the right."""

@@ -25,6 +25,8 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef(
             "objective", "cross-encoder", "langadapt_objectives.cross_encoder:CrossEncoder", "a scorer that reads both texts of a pair"
         ),
+        ComponentRef("objective", "rtd", "langadapt_objectives.rtd:ReplacedTokens", "telling replaced tokens from real ones"),
+        ComponentRef("objective", "nsp", "langadapt_objectives.nsp:NextSentence", "whether one segment follows another"),
         ComponentRef("objective", "colbert", "langadapt_objectives.colbert:Colbert", "late interaction with in-batch negatives"),
         ComponentRef("pooler", "colbert", "langadapt_objectives.colbert:ColbertPooler", "a vector a token, for late interaction"),
         ComponentRef("objective", "mse-distil", "langadapt_objectives.mse_distil:MseDistil", "a teacher's vectors, computed once"),
