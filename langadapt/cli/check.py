@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
     """Check manifests without building: the FILES given, or all there are; and import every component.
 
-    Every problem is reported, each with its file and line.  What only a language or domain can fill in ($lang.x) is left to plan.
+    Every problem is reported, each with its file and line; so are plugins that import what is internal to langadapt.  What only a
+    language or domain can fill in ($lang.x) is left to plan.
     """
     from langadapt.errors import LangadaptError, Problems, RegistryError, raise_all
     from langadapt.registry.catalog import SORTS
+    from langadapt.registry.imports import internal_imports
     from langadapt.runner import setup
 
     registry, catalog = setup(ctx.obj["plugins"])
@@ -40,6 +42,7 @@ def command(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
             problems.append(error)
     if not files:
         problems += [RegistryError(f"plugin '{p.name}' is broken: {p.problem}") for p in registry.plugins.broken]
+        problems += [problem for plugin in registry.plugins.found for problem in internal_imports(plugin)]
     if as_json:
         told = [{"where": p.where, "what": p.what, "hint": p.hint} for p in problems]
         click.echo(dumps({"manifests": len(paths), "components": len(found), "problems": told}))
