@@ -28,6 +28,7 @@ layers:
 
 docs:
 	python docs/make_reference.py
+	python docs/make_architecture.py
 
 # The same code on the newest transformers 5 and sentence-transformers 6, in an environment of its own; without the plugin 'adapters',
 # whose library holds transformers at 4.57.
