@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from langadapt.contracts import Context
-from langadapt_evaluators.retrieval import Retrieval
+from langadapt_evaluators.retrieval import Retrieval, Search
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
@@ -27,29 +27,21 @@ class Bm25(Retrieval):
     def _label(self) -> str:
         return f"{super()._label()} bm25"
 
-    def _ranks(
-        self,
-        encoder: Embeds,
-        queries: list[str],
-        passages: list[str],
-        grades: list[dict[int, float]],
-        own: list[int | None],
-        ctx: Context,
-    ) -> list[np.ndarray]:
-        found = search(queries, passages, own)
-        return [np.array([int((scores >= scores[one]).sum()) for one in good]) for scores, good in zip(found, grades, strict=True)]
+    def _ranks(self, encoder: Embeds, search: Search, ctx: Context) -> list[np.ndarray]:
+        pairs = zip(bm25_scores(search), search.grades, strict=True)
+        return [np.array([int((scores >= scores[one]).sum()) for one in good]) for scores, good in pairs]
 
 
-def search(queries: list[str], passages: list[str], own: list[int | None]) -> list[np.ndarray]:
+def bm25_scores(search: Search) -> list[np.ndarray]:
     """BM25 scores (passages,) of each query; the passage that is a query itself has none."""
     import bm25s
 
     model = bm25s.BM25(k1=1.5, b=0.75)
-    model.index([_words(text) for text in passages], show_progress=False)
+    model.index([_words(text) for text in search.passages], show_progress=False)
     found = []
-    for query, itself in zip(queries, own, strict=True):
+    for query, itself in zip(search.queries, search.own, strict=True):
         known = [word for word in _words(query) if word in model.vocab_dict]
-        scores = model.get_scores(known) if known else np.zeros(len(passages))
+        scores = model.get_scores(known) if known else np.zeros(len(search.passages))
         if itself is not None:
             scores[itself] = -np.inf
         found.append(scores)

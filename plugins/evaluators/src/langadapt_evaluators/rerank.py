@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from langadapt.contracts import Context, Scores
-from langadapt_evaluators.bm25 import search
-from langadapt_evaluators.retrieval import Retrieval
+from langadapt_evaluators.bm25 import bm25_scores
+from langadapt_evaluators.retrieval import Retrieval, Search
 
 
 class Rerank(Retrieval):
@@ -28,20 +28,12 @@ class Rerank(Retrieval):
     def _label(self) -> str:
         return f"{super()._label()} rerank"
 
-    def _ranks(
-        self,
-        encoder: Any,
-        queries: list[str],
-        passages: list[str],
-        grades: list[dict[int, float]],
-        own: list[int | None],
-        ctx: Context,
-    ) -> list[np.ndarray]:
-        first = search(queries, passages, own)
+    def _ranks(self, encoder: Any, search: Search, ctx: Context) -> list[np.ndarray]:
+        first = bm25_scores(search)
         chosen = [np.argsort(-scores, kind="stable")[: self.candidates] for scores in first]
-        found = self._scored(encoder, queries, passages, chosen, ctx)
+        found = self._scored(encoder, search.queries, search.passages, chosen, ctx)
         ranks = []
-        for scores, near, better, good in zip(first, chosen, found, grades, strict=True):
+        for scores, near, better, good in zip(first, chosen, found, search.grades, strict=True):
             # Candidates stand above all others whatever their new scores are.
             order = scores - scores[np.isfinite(scores)].max() - 1
             order[near] = better - better.min() + 1

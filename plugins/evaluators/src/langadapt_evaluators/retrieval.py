@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 
 BLOCK = 1024
 """Queries compared with all passages at once."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Queries, the passages to search among, and what is to be found."""
+
+    queries: list[str]
+    passages: list[str]
+    grades: list[dict[int, float]]
+    """For each query: place of a relevant passage → its grade."""
+    own: list[int | None]
+    """For each query the place of the passage that is the query itself, which is not searched."""
 
 
 class Retrieval(Evaluator):
@@ -59,25 +72,18 @@ class Retrieval(Evaluator):
         grades = [{place[name]: grade for name, grade in found.relevant[q].items()} for q in queries]
         # As BEIR does: where queries are taken from among the passages (ArguAna, Quora), none finds itself.
         own = [place[q] if q in place and q not in found.relevant[q] else None for q in queries]
-        ranks = self._ranks(encoder, [found.queries[q] for q in queries], [found.passages[n] for n in names], grades, own, ctx)
+        search = Search([found.queries[q] for q in queries], [found.passages[n] for n in names], grades, own)
+        ranks = self._ranks(encoder, search, ctx)
         return self._scores(ranks, grades, self._label(), ctx)
 
     def _label(self) -> str:
         return self.task or self.data.name
 
-    def _ranks(
-        self,
-        encoder: Embeds,
-        queries: list[str],
-        passages: list[str],
-        grades: list[dict[int, float]],
-        own: list[int | None],
-        ctx: Context,
-    ) -> list[np.ndarray]:
-        """For each query the 1-based ranks of its relevant passages, in the order of `grades`; its `own` passage is not searched."""
+    def _ranks(self, encoder: Embeds, search: Search, ctx: Context) -> list[np.ndarray]:
+        """For each query the 1-based ranks of its relevant passages, in the order of its grades."""
         ranks = []
-        for start, cosines in self._similarities(encoder, queries, passages, ctx):
-            for row, good, itself in zip(cosines, grades[start : start + BLOCK], own[start : start + BLOCK], strict=True):
+        for start, cosines in self._similarities(encoder, search.queries, search.passages, ctx):
+            for row, good, itself in zip(cosines, search.grades[start : start + BLOCK], search.own[start : start + BLOCK], strict=True):
                 if itself is not None:
                     row[itself] = -np.inf
                 ranks.append(np.array([int((row >= row[one]).sum()) for one in good]))
