@@ -115,6 +115,24 @@ class Translator(Component):
         """
 
 
+class Generator(Component):
+    """kind ``generator``: a language model, or ready answers, that texts are made with."""
+
+    kind: ClassVar[str] = "generator"
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Identity of what answers: the same one is not asked the same twice."""
+
+    @abstractmethod
+    def generate(self, prompts: list[str], ctx: Context) -> Iterator[tuple[int, str]]:
+        """(place in `prompts`, answer), each as soon as it is known, every place once.
+
+        Raises:
+            DataError: what answers is absent, refuses, or has no answer.
+        """
+
+
 class PairReader(Component):
     """kind ``pairs``: rows of texts with labels, scores or relevance."""
 

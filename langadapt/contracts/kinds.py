@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langadapt.contracts.annotation import Annotator
 from langadapt.contracts.component import Component
-from langadapt.contracts.data import CorpusReader, Normalizer, PairReader, Selector, Source, Translator
+from langadapt.contracts.data import CorpusReader, Generator, Normalizer, PairReader, Selector, Source, Translator
 from langadapt.contracts.results import Evaluator, Exporter
 from langadapt.contracts.training import Adaptation, Merger, Objective, Optimizer, Sampler, Schedule
 from langadapt.contracts.vectors import Pooler, Transform
@@ -17,6 +17,7 @@ KINDS: dict[str, type[Component]] = {
         Normalizer,
         PairReader,
         Translator,
+        Generator,
         Selector,
         Annotator,
         TokenizerTrainer,

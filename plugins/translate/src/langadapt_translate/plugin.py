@@ -10,6 +10,9 @@ from langadapt.contracts import ComponentRef, hookimpl
 @hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
     return [
+        ComponentRef("generator", "openai-compatible", "langadapt_translate.chat_generator:ChatGenerator", "texts by a chat endpoint"),
+        ComponentRef("generator", "file", "langadapt_translate.file_generator:FileGenerator", "answers that lie in a file"),
+        ComponentRef("pairs", "generated", "langadapt_translate.generated:GeneratedPairs", "a question for each text, by a language model"),
         ComponentRef("translator", "apertium", "langadapt_translate.apertium:Apertium", "rule-based engine from the system's packages"),
         ComponentRef(
             "translator", "transformers-seq2seq", "langadapt_translate.seq2seq:Seq2Seq", "OPUS-MT, NLLB, M2M100, mBART-50, MADLAD-400"
