@@ -20,7 +20,7 @@ from langadapt.contracts.component import Component
 from langadapt.contracts.data import Role, Source, TranslatedPairReader
 from langadapt.contracts.plan import Plan, PlannedStage, Request
 from langadapt.contracts.results import Exporter
-from langadapt.contracts.training import Objective
+from langadapt.contracts.training import Objective, Sampler
 from langadapt.errors import LangadaptError, PlanError, did_you_mean, raise_all
 from langadapt.manifests.recipe import STAGES, Annotate, Collect, Load, Pair, Stage, Train
 from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
@@ -178,7 +178,7 @@ def _interpolation(item: RawStage, stage: Train, slots: Mapping[str, Any], data:
             where=item.where("interpolate"),
             hint="Leave 'interpolate' out.",
         )
-    if stage.interpolate is not None or light:
+    if stage.interpolate is not None or light or slots["objective"].leaves == "Scorer":
         return stage.interpolate or 1.0
     return GENERATED_SHARE if any(resource.made == "generated" for resource in data.resources()) else 1.0
 
@@ -236,6 +236,7 @@ def _check_columns(item: RawStage, slots: Mapping[str, Any], inputs: Mapping[str
             f"objective '{objective.name}' trains on {sets}, but '{data.name}' has ({', '.join(sorted(have))})",
             where=item.where("objective"),
         )
+    _check_sampler(item, slots, data)
     if objective.needs_teacher != ("teacher" in inputs):
         asks = f"stage '{item.name}' names a teacher, and objective '{objective.name}' asks none"
         if objective.needs_teacher:
@@ -248,6 +249,29 @@ def _check_columns(item: RawStage, slots: Mapping[str, Any], inputs: Mapping[str
             f"objective '{objective.name}' reads '{wrong}' as {wanted[wrong].value}, but '{data.name}' holds {have[wrong].value} there",
             where=item.where("objective"),
         )
+
+
+def _check_sampler(item: RawStage, slots: Mapping[str, Any], data: PlannedStage) -> None:
+    """Whether the data have the columns that a sampler looks at.
+
+    Raises:
+        PlanError: they have not, or the objective cuts texts into several rows, which those columns are not of.
+    """
+    sampler: Sampler | None = slots.get("sampler")
+    objective: Objective = slots["objective"]
+    for name in sampler.reads() if sampler is not None else ():
+        assert sampler is not None
+        if name not in data.columns:
+            raise PlanError(
+                f"the sampler '{sampler.name}' looks at '{name}', and '{data.name}' has ({', '.join(sorted(data.columns))})",
+                where=item.where("sampler"),
+                hint=f"Add it: an annotate stage before this one, with the annotator '{sampler.name}'.",
+            )
+        if objective.long_texts == "split":
+            raise PlanError(
+                f"the sampler '{sampler.name}' looks at '{name}' of whole texts, and '{objective.name}' cuts long ones into several",
+                where=item.where("sampler"),
+            )
 
 
 def _columns(
@@ -309,7 +333,9 @@ def _check_subjects(item: RawStage, slots: Mapping[str, Any], inputs: Mapping[st
             raise PlanError(f"'{name}' is a scorer, and '{objective.name}' trains encoders", where=item.where("encoder"))
     if (objective := slots.get("objective")) is not None and objective.leaves == "Scorer":
         wrong = [role for role in ("pooler", "validation") if slots.get(role) is not None]
-        if slots["adaptation"].light:
+        wrong += [name for name in ("holdout", "gradient_checkpointing", "interpolate") if item.data.get(name)]
+        wrong += ["keep"] if item.data.get("keep") == "best" else []
+        if slots["adaptation"].light or slots["adaptation"].new_rows:
             wrong.append("adaptation")
         if wrong:
             raise PlanError(f"'{objective.name}' leaves a scorer, which takes no {' and no '.join(wrong)}", where=item.where(wrong[0]))
@@ -323,6 +349,14 @@ def _check_light(
     Raises:
         PlanError: a stage wants whole weights of an adapter that has no merged form, or an adapter where there is none.
     """
+    for role in ("teacher", "encoders") if stage.do in ("train", "merge") else ():
+        bound = next((one for one in map(planned.__getitem__, inputs.get(role, [])) if one.light()), None)
+        if bound is not None and not bound.slots["adaptation"].mergeable:
+            raise PlanError(
+                f"stage '{item.name}' needs the whole weights of '{bound.name}', and its adapter cannot be merged into the base",
+                where=item.where(role),
+                hint="Name an encoder of whole weights, or train LoRA, which can be merged.",
+            )
     carriers = [planned[name] for name in inputs.get("encoder", []) if planned[name].light()]
     before: Any = carriers[0].slots["adaptation"] if carriers else None
     if stage.do == "train":

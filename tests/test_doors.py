@@ -15,6 +15,7 @@ import torch
 from langadapt import Encoder
 from langadapt.artifacts import dataset
 from langadapt.artifacts import encoder as encoders
+from langadapt.errors import ModelError
 from langadapt.registry.registry import Registry
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -179,10 +180,39 @@ def test_a_sampler_that_misses_its_column(build: Any) -> None:
         f"last: {{do: train, encoder: base, data: sts, objective: cosine-sts, sampler: clusters, steps: 3, {TRAIN}}}",
     )
     assert done.returncode == 2, done.stderr
-    assert "the sampler 'clusters' looks at 'cluster', and the data have (sentence1, sentence2, score)" in done.stderr
+    assert "the sampler 'clusters' looks at 'cluster', and 'sts' has (score, sentence1, sentence2)" in done.stderr
 
 
 def test_encoders_of_other_shapes_have_no_mean(build: Any) -> None:
     done = build("small: {do: load, encoder: base, layers: 1}", "last: {do: merge, encoders: [base, small]}")
     assert done.returncode == 2, done.stderr
     assert "'base' and 'small' cannot become one encoder" in done.stderr
+
+
+def test_an_adapter_takes_no_pooler_with_weights(build: Any) -> None:
+    done = build(
+        "sts: {do: pair, source: {use: sts, data: $lang.sts}}",
+        f"last: {{do: train, encoder: base, data: sts, objective: cosine-sts, adaptation: lora, pooler: layer-mix, steps: 2, {TRAIN}}}",
+    )
+    assert done.returncode == 2, done.stderr
+    assert "'layer-mix' has weights of its own" in done.stderr
+
+
+def test_a_pooler_without_its_weights_is_refused(build: Any, tmp_path: Path, registry: Registry) -> None:
+    done = build("last: {do: load, encoder: base, pooler: layer-mix}")
+    folder = artifact(done, "last", tmp_path)
+    assert Encoder.load(folder, device="cpu", registry=registry).encode(["घर"]).shape == (1, 384)
+    assert Encoder.load(folder, device="cpu", registry=registry, pooler="layer-mix").encode(["घर"]).shape == (1, 384)
+    (folder / "pooler.safetensors").unlink()
+    with pytest.raises(ModelError, match="there are no weights of its pooler 'layer-mix'"):
+        Encoder.load(folder, device="cpu", registry=registry)
+
+
+def test_data_of_a_store_of_0_1_are_read(build: Any, tmp_path: Path) -> None:
+    done = build("corpus: {do: collect, corpus: {use: resource, data: $lang.corpus}}", tail="")
+    folder = artifact(done, "corpus", tmp_path)
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    before = list(dataset.load(folder).texts())
+    del about["roles"]
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+    assert list(dataset.load(folder).texts()) == before

@@ -131,3 +131,19 @@ def test_a_scorer_where_an_encoder_is_meant(run: Run, tiny: Path, tmp_path: Path
     done = build(run, tiny, tmp_path, 2, old, new)
     assert done.returncode == 2, done.stderr
     assert told in done.stderr
+
+
+def test_an_encoder_and_a_scorer_are_not_taken_for_one_another(run: Run, folder: Path, tiny: Path, tmp_path: Path) -> None:
+    from langadapt import Encoder
+
+    with pytest.raises(ModelError, match="is a scorer of pairs, and an encoder is meant"):
+        Encoder.load(folder, device="cpu")
+    with pytest.raises(ModelError, match="no trained head to score pairs with"):
+        Scorer.load(tiny, device="cpu")
+    table = tmp_path / "q.tsv"
+    table.write_text("question\tanswer\n" + "".join(f"{a}\t{b}\n" for a, b in QUESTIONS), encoding="utf-8")
+    done = run("evaluate", folder, "--evaluator", "rerank", "--data", table, "--json")
+    assert done.returncode == 0, done.stderr
+    done = run("evaluate", folder, "--evaluator", "retrieval", "--data", table)
+    assert done.returncode == 2
+    assert "'retrieval' scores Encoder" in done.stderr

@@ -30,7 +30,8 @@ class Table:
     @property
     def roles(self) -> dict[str, Role]:
         """What the columns are that objectives may read."""
-        return {name: Role(role) for name, role in self.about["roles"].items()}
+        told = self.about.get("roles") or {name: "text" for name in self.rows.column_names if name in TEXTS}  # of 0.1
+        return {name: Role(role) for name, role in told.items()}
 
     def texts(self) -> Iterator[str]:
         """Every text of every text column, row by row."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SETTINGS, TRANSFORMS = "encoder.json", "transforms.safetensors"
 POOLING, OUTPUT = "pooler.safetensors", "output.safetensors"
+SCORER = "scorer.json"
+"""What tells a scorer's folder from an encoder's."""
 
 
 @dataclass
@@ -56,6 +58,12 @@ class LoadedEncoder:
         Raises:
             ModelError: weights of another pooler lie beside the encoder's.
         """
+        if pooler.gives == "multi" and self.transforms:
+            raise ModelError(
+                f"'{pooler.name}' gives a vector a token, and the encoder's fitted maps are for one a text",
+                where=str(self.checkpoint),
+                hint="Start from the encoder before they were fitted.",
+            )
         types = type_frame(self.tokenizer, self.model)
         pairs, length = partial(PairFrame.of, self.tokenizer), self.settings.max_length
         found = EncoderModule(self.model, pooler, pad_id(self.tokenizer), self.transforms, budget, types, pairs, length)
@@ -77,7 +85,8 @@ class LoadedEncoder:
     def choose_pooler(self, slot: dict[str, Any]) -> None:
         """Pool in another way; weights of the pooler before are dropped."""
         if slot != self.settings.pooler:
-            self.settings, self.pooling = self.settings.with_(pooler=slot), None
+            # What vectors were stored through was fitted on the old ones.
+            self.settings, self.pooling, self.output = self.settings.with_(pooler=slot, output=None), None, None
 
 
 def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
@@ -131,6 +140,12 @@ def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] 
             "is an adapter, not a whole encoder",
             where=str(folder),
             hint="Load its base, then add the adapter to it (Encoder.add_adapter, --adapter); or release it merged into its base.",
+        )
+    if (folder / SCORER).is_file():
+        raise ModelError(
+            "is a scorer of pairs, and an encoder is meant",
+            where=str(folder),
+            hint="Scorer.load loads it; 'langadapt evaluate --evaluator rerank' scores it.",
         )
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise ModelError(

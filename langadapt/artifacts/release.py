@@ -226,8 +226,9 @@ def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     lines = ["---"]
     if facts["language"]["code"]:
         lines += ["language:", f"- {json.dumps(facts['language']['code'])}"]
-    lines += [f"license: {tag}", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity"]
-    lines += ["tags:", "- sentence-transformers", "- feature-extraction", "- sentence-similarity", "- langadapt"]
+    peer = facts.get("in_peer", True)
+    lines += [f"license: {tag}", *(["library_name: sentence-transformers"] if peer else []), "pipeline_tag: sentence-similarity"]
+    lines += ["tags:", *(["- sentence-transformers"] if peer else []), "- feature-extraction", "- sentence-similarity", "- langadapt"]
     base = next((r["origin"] for r in facts["resources"] if r["name"] == "encoder" and "/" in r["origin"] and " " not in r["origin"]), None)
     if base:
         lines += ["base_model:", f"- {json.dumps(base)}"]
@@ -306,12 +307,19 @@ def _usage(facts: dict[str, Any]) -> str:
             f"\nThe tokenizer's rules are in `{code[0]}`. Load with `trust_remote_code=True`: without it, words are read from the front "
             "alone and vectors differ. langadapt needs no such flag.\n"
         )
+    call = "encoder.encode(texts)  # float32 (n, d)"
+    if facts.get("gives") == "multi":
+        call = "encoder.encode_multi(texts)  # a vector a token: compare with vectors.maxsim(others)"
+    elif facts.get("output"):
+        call = f"encoder.encode(texts)  # {facts['output']['use']}; normalize=True gives float32"
+    ours = f'```python\nfrom langadapt import Encoder\n\nencoder = Encoder.load("PATH_OR_HUB_ID")\nvectors = {call}\n```\n'
+    if not facts.get("in_peer", True):
+        return "## How to use\n\n" + ours + note + prompt
     return (
         "## How to use\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
         f'model = SentenceTransformer("PATH_OR_HUB_ID"{trust})\nvectors = model.encode(texts)  # texts: a list of sentences\n'
         "print(model.similarity(vectors, vectors))\n```\n\n"
-        "or, with adapters and batching by tokens:\n\n```python\nfrom langadapt import Encoder\n\n"
-        'encoder = Encoder.load("PATH_OR_HUB_ID")\nvectors = encoder.encode(texts)  # float32 (n, d)\n```\n' + note + prompt
+        "or, with adapters and batching by tokens:\n\n" + ours + note + prompt
     )
 
 

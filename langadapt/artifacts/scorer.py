@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from langadapt.artifacts.encoder import longest_text, pad_id
+from langadapt.artifacts.encoder import SCORER, longest_text, pad_id
 from langadapt.artifacts.files import write_json
 from langadapt.errors import ModelError
 from langadapt.modeling.framing import PairFrame
@@ -20,8 +20,6 @@ from langadapt.modeling.settings_files import read_settings_file
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-SETTINGS = "scorer.json"
-
 
 class ScorerSettings(BaseModel):
     """How pairs are read; the schema of ``scorer.json``."""
@@ -30,6 +28,9 @@ class ScorerSettings(BaseModel):
 
     max_length: int = Field(ge=4, le=10_000_000)
     """Tokens a pair, special ones included."""
+
+
+SETTINGS = SCORER
 
 
 @dataclass
@@ -47,7 +48,8 @@ class LoadedScorer:
             ModelError: its tokenizer puts nothing between two texts.
         """
         frame = PairFrame.of(self.tokenizer)
-        return ScorerModule(self.model, frame, pad_id(self.tokenizer), self.settings.max_length, budget)
+        typed = "token_type_ids" in self.tokenizer.model_input_names
+        return ScorerModule(self.model, frame, pad_id(self.tokenizer), self.settings.max_length, budget, typed)
 
 
 def is_scorer(folder: Path) -> bool:

@@ -52,12 +52,14 @@ def command(
     """
     import tempfile
 
+    from langadapt.artifacts import scorer as scorers
     from langadapt.artifacts import scores
     from langadapt.cli.json_output import dumps
     from langadapt.contracts.component import Context
     from langadapt.contracts.results import Evaluator
-    from langadapt.errors import DataError
+    from langadapt.errors import DataError, PlanError
     from langadapt.inference.encoder import Encoder
+    from langadapt.inference.scorer import Scorer
     from langadapt.reporting import ConsoleLog
     from langadapt.runner import setup
 
@@ -75,7 +77,14 @@ def command(
     found: scores.Scores = {}
     log = ConsoleLog(quiet)
     for name in encoders:
-        loaded = Encoder.load(name, device=device, registry=registry, mlm_head=judge.needs_mlm_head)
+        loaded: Encoder | Scorer
+        if scorers.is_scorer(Path(name)):
+            loaded = Scorer.load(name, device=device)
+        else:
+            loaded = Encoder.load(name, device=device, registry=registry, mlm_head=judge.needs_mlm_head)
+        sort = type(loaded).__name__
+        if sort not in judge.subjects:
+            raise PlanError(f"the evaluator '{judge.name}' scores {' or '.join(sorted(judge.subjects))}, and {name} is a {sort}")
         with tempfile.TemporaryDirectory() as work:
             context = Context(seed=seed, device=loaded.device, workdir=Path(work), log=log)
             found[name], problems = scores.records(judge.evaluate(loaded, context))

@@ -89,6 +89,8 @@ class Encoder:
         self._folder: Path | None = None
         self._registry: Registry | None = None
         self._digest: str | None = None
+        self._layer: int | None = None
+        """The layer that :meth:`token_states` reads; None the last."""
         self._bank: AdapterBank | None = None
         self._adding = threading.Lock()
         self._max_adapters = 256
@@ -137,12 +139,23 @@ class Encoder:
         quantized = quantization_options(quantization, device) if quantization else None
         loaded = encoders.load(folder, mlm_head=None if mlm_head else False, options=quantized)
         if pooler is not None:
-            loaded.choose_pooler({"use": pooler} if isinstance(pooler, str) else pooler)
+            loaded.choose_pooler(_component(registry, Pooler, {"use": pooler} if isinstance(pooler, str) else pooler).slot())
         settings = loaded.settings
         separate = settings.normalizer if not settings.normalizer_in_tokenizer else None
         normalizer = _component(registry, Normalizer, separate) if separate else normalizer
+        untrained = loaded.pooling is None
         module = loaded.module(_component(registry, Pooler, settings.pooler))
-        output = _component(registry, Transform, settings.output).restore(loaded.output or {}) if settings.output else None
+        if untrained and module.pooling is not None:
+            raise ModelError(
+                f"there are no weights of its pooler '{settings.pooler['use']}' ({encoders.POOLING})",
+                where=str(folder),
+                hint="Copy the whole folder again; a pooler that learns is trained with its encoder.",
+            )
+        output = _restored(registry, settings.output, loaded.output or {}, folder) if settings.output else None
+        if quantization:
+            module.transforms.to(device)
+            if module.pooling is not None:
+                module.pooling.to(device)
         # Quantised weights stand on their device already, and refuse to be moved.
         found = cls(loaded, (module if quantization else module.to(device)).eval(), normalizer, precision, output)
         found._folder, found._registry, found._max_adapters = folder, registry, max_adapters
@@ -288,11 +301,11 @@ class Encoder:
             raise ModelError(
                 f"holds a module for each of {', '.join(record.roles)}", where=str(folder), hint=f"Name one: {folder / record.roles[0]}"
             )
-        if settings.pooler != self.settings.pooler:
+        if _component(self._registry, Pooler, settings.pooler).slot() != _component(self._registry, Pooler, self.settings.pooler).slot():
             raise ModelError(
                 f"the adapter was trained with the pooler {settings.pooler['use']}, the encoder has {self.settings.pooler['use']}",
                 where=str(folder),
-                hint=f"Load the base with pooler='{settings.pooler['use']}'.",
+                hint=f"Load the base with pooler={_shown(settings.pooler)!r}.",
             )
         if self._folder is None:
             return
@@ -326,7 +339,7 @@ class Encoder:
             adapter: a name for all texts, or one per text, None there being the base alone; None means :attr:`default_adapter`.
             batch_tokens: padded tokens in one forward pass.
             progress: show a bar, or the log to show progress in.
-            normalize: scale to length one, as float32; None does what the encoder's settings say.
+            normalize: scale to length one, or not, as float32; None does what the encoder's settings say, and gives what they store.
 
         Raises:
             DataError: `texts` is a single string or holds something that is no string, or no Unicode text; not one adapter's name
@@ -350,7 +363,8 @@ class Encoder:
             vectors = self._run(ids, batch_tokens, progress, lease)
         if self._output is not None:
             stored = self._output.apply(_units(vectors) if self.settings.normalize else vectors)
-            vectors = _units(self._output.floats(stored)) if normalize else stored
+            vectors = stored if normalize is None else self._output.floats(stored)
+            vectors = _units(vectors) if normalize else vectors
         elif normalize if normalize is not None else self.settings.normalize:
             vectors = _units(vectors)
         self.stats = EncodeStats(len(texts), sum(map(len, ids)), sum(cut.values()), tuple(sorted(cut)))
@@ -374,6 +388,8 @@ class Encoder:
         self._check(texts)
         if self.gives != "multi":
             raise ModelError("this encoder gives one vector a text", hint="Use encode.")
+        if self.default_adapter is not None:
+            raise ModelError("adapters are not served by encoders that give a vector a token", hint="Merge it into its base first.")
         ids, cut = self._tokens(texts, [None] * len(texts))
         self.stats = EncodeStats(len(texts), sum(map(len, ids)), sum(cut.values()), tuple(sorted(cut)))
         found: list[np.ndarray] = [np.empty((0, self.width), dtype=np.float32)] * len(ids)
@@ -464,9 +480,13 @@ class Encoder:
         Raises:
             ModelError: it has not so many layers.
         """
+        if self.default_adapter is not None:
+            raise ModelError("the layers of an encoder that speaks through an adapter cannot be read", hint="Merge it into its base first.")
         pad = pad_id(self.tokenizer)
         module = EncoderModule(self._module.model, LayerMean(layer=layer), pad, budget=self._module.budget, types=self._module.types)
-        return Encoder(self._loaded, module.eval(), self._normalizer, self.precision)
+        found = Encoder(self._loaded, module.eval(), self._normalizer, self.precision)
+        found._layer = layer
+        return found
 
     def masked_log_probabilities(
         self,
@@ -499,7 +519,7 @@ class Encoder:
         return found
 
     def token_states(self, ids: Sequence[Sequence[int]], *, batch_tokens: int = 4096, progress: bool | Log = False) -> list[np.ndarray]:
-        """Last-layer states of the base, without adapters, for token ids that its tokenizer made: (T, d) float32 each, in order.
+        """States of the base's last layer (or of :meth:`at_layer`'s), without adapters: (T, d) float32 each, in order.
 
         The caller has cut the sequences to the encoder's maximum length.
         """
@@ -509,7 +529,8 @@ class Encoder:
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
             for group in _log(progress).track(groups, "reading tokens", len(groups)):
                 tokens, mask = self._module.pad([ids[i] for i in group])
-                last = self._module.run(tokens, mask).last
+                read = self._module.run(tokens, mask, frozenset() if self._layer is None else frozenset({"layers"}))
+                last = read.last if self._layer is None or read.layers is None else read.layers[self._layer]
                 states = last.float().cpu().numpy()
                 for row, i in enumerate(group):
                     found[i] = states[row, : len(ids[i])].copy()
@@ -540,6 +561,26 @@ def _rows(lease: Lease | None, group: list[int]) -> Rows | None:
     if lease is None:
         return None
     return lambda places: lease.rows([group[place] for place in places])
+
+
+def _restored(registry: Registry | None, slot: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> Fitted:
+    """What vectors are stored through.
+
+    Raises:
+        ModelError: the arrays beside the weights are none of this transform's.
+    """
+    try:
+        if not all(bool(np.isfinite(one).all()) for one in arrays.values()):
+            raise ValueError("a value is no number")
+        return _component(registry, Transform, slot).restore(arrays)
+    except (KeyError, ValueError, TypeError) as error:
+        what = f"what its '{slot['use']}' was fitted to cannot be used: {error}"
+        raise ModelError(what, where=str(folder / encoders.OUTPUT), hint="Copy the folder again.") from error
+
+
+def _shown(slot: dict[str, Any]) -> Any:
+    """A pooler as it is written: its name, with options as a slot."""
+    return slot["use"] if len(slot) == 1 else slot
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ import torch
 from langadapt.artifacts import scorer as scorers
 from langadapt.artifacts.scorer import LoadedScorer
 from langadapt.contracts.component import Log, SilentLog
-from langadapt.errors import DataError
+from langadapt.contracts.data import Normalizer
+from langadapt.errors import DataError, ModelError
 from langadapt.inference.encoder import best_device, local_folder
 from langadapt.training.tokenized import tokenize_texts
 
@@ -23,18 +24,30 @@ if TYPE_CHECKING:
 class Scorer:
     """A cross-encoder ready for use: it reads both texts of a pair at once.  Make one with :meth:`load`."""
 
-    def __init__(self, loaded: LoadedScorer, device: str = "cpu") -> None:
-        self._loaded = loaded
+    def __init__(self, loaded: LoadedScorer, device: str = "cpu", normalizer: Normalizer | None = None) -> None:
+        self._loaded, self._normalizer = loaded, normalizer
         self._module = loaded.module().to(device).eval()
 
     @classmethod
-    def load(cls, source: str | Path, *, device: str | None = None) -> Scorer:
+    def load(cls, source: str | Path, *, device: str | None = None, normalizer: Normalizer | None = None) -> Scorer:
         """Load a scorer's folder, or a cross-encoder's from the Hub.
+
+        Args:
+            normalizer: what every text goes through first, where its tokenizer does not.
 
         Raises:
             ModelError: no such folder, or no sequence classifier with a tokenizer that frames pairs.
         """
-        return cls(scorers.load(local_folder(source)), device or best_device())
+        folder = local_folder(source)
+        loaded = scorers.load(folder)
+        untrained = next((name for name, weight in loaded.model.named_parameters() if getattr(weight, "fresh", False)), None)
+        if untrained is not None:
+            raise ModelError(
+                f"has no trained head to score pairs with ('{untrained}' is not among its weights)",
+                where=str(folder),
+                hint="Train one: an objective 'cross-encoder' on this encoder.",
+            )
+        return cls(loaded, device or best_device(), normalizer)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
@@ -58,7 +71,8 @@ class Scorer:
         if not pairs:
             return np.zeros(0, dtype=np.float32)
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        ids, _ = tokenize_texts(self.tokenizer, texts, self._loaded.settings.max_length)
+        spelt = texts if self._normalizer is None else [self._normalizer.normalize(text) for text in texts]
+        ids, _ = tokenize_texts(self.tokenizer, spelt, self._loaded.settings.max_length)
         place = {text: i for i, text in enumerate(texts)}
         log = progress if not isinstance(progress, bool) else SilentLog()
         parts = []

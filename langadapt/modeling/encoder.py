@@ -11,6 +11,7 @@ from torch import nn
 
 from langadapt.contracts.encoder import EncoderSpec, Sequences, States
 from langadapt.contracts.vectors import Pooler
+from langadapt.errors import ModelError
 from langadapt.modeling.batching import group_by_length
 from langadapt.modeling.framing import Frame, PairFrame, inputs_of
 from langadapt.modeling.heads import mlm_logits
@@ -72,8 +73,6 @@ class EncoderModule(nn.Module):
         self._pairs, self.max_length = pairs, max_length
         self.transforms = nn.ModuleList(_linear(weight, bias) for weight, bias in transforms)
         self.gather: Callable[[torch.Tensor], torch.Tensor] = _same
-        if "attentions" in pooler.needs and getattr(model, "_supports_attention_backend", False):
-            model.set_attn_implementation("eager")  # the fast kernels never hold the maps
         self.activate: Callable[[str], None] | None = None
         """Switches to the light module of a role (``query``, ``document``), where the adaptation has one for each."""
 
@@ -116,11 +115,20 @@ class EncoderModule(nn.Module):
         if "layers" in needs:
             more["output_hidden_states"] = True
         if "attentions" in needs:
+            self._show_attentions()
             more["output_attentions"] = True
         out = self.body(input_ids=ids, attention_mask=attention, **more)
-        layers = tuple(out.hidden_states) if "layers" in needs else None
-        attentions = tuple(out.attentions) if "attentions" in needs else None
+        # Some bodies (ModernBERT) list their last layer before its final norm: what other poolers read is meant.
+        layers = (*out.hidden_states[:-1], out.last_hidden_state) if "layers" in needs else None
+        attentions = tuple(out.attentions or ()) if "attentions" in needs else None
+        if attentions is not None and (not attentions or any(maps is None for maps in attentions)):
+            raise ModelError(f"'{self.model.config.model_type}' gives no attention maps", hint="Choose another method or base.")
         return States(out.last_hidden_state, mask, ids, layers, attentions)
+
+    def _show_attentions(self) -> None:
+        """Let attention be computed by the kernel that holds its maps: the fast ones never do."""
+        if getattr(self.model, "_supports_attention_backend", False) and self.model.config._attn_implementation != "eager":
+            self.model.set_attn_implementation("eager")
 
     def states(self, sequences: Sequences, needs: frozenset[Any] = frozenset()) -> States:
         """States of sequences padded together, in order."""

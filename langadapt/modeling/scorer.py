@@ -26,9 +26,12 @@ class ScorerModule(nn.Module):
         pad_id: id of the padding token.
         max_length: tokens of a pair, special ones included.
         budget: padded tokens in one forward pass.
+        typed: whether the tokenizer makes token types.
     """
 
-    def __init__(self, model: PreTrainedModel, frame: PairFrame, pad_id: int, max_length: int, budget: int = 4096) -> None:
+    def __init__(
+        self, model: PreTrainedModel, frame: PairFrame, pad_id: int, max_length: int, budget: int = 4096, typed: bool = True
+    ) -> None:
         super().__init__()
         self.model = model
         self.frame = frame
@@ -36,7 +39,7 @@ class ScorerModule(nn.Module):
         self.max_length = max_length
         self.budget = budget
         self.gather: Callable[[torch.Tensor], torch.Tensor] = _same
-        self.typed = "token_type_ids" in inputs_of(model)
+        self.typed = typed and "token_type_ids" in inputs_of(model)
 
     @property
     def spec(self) -> EncoderSpec:
@@ -64,7 +67,8 @@ class ScorerModule(nn.Module):
             ids[row, : len(sequence)] = torch.tensor(sequence)
             types[row, : len(sequence)] = torch.tensor(kinds)
             mask[row, : len(sequence)] = 1
-        more = {"token_type_ids": types.to(self.device)} if self.typed else {}
+        rows = int(getattr(self.model.config, "type_vocab_size", 2))
+        more = {"token_type_ids": types.clamp(max=max(0, rows - 1)).to(self.device)} if self.typed else {}
         out = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), **more)
         found: torch.Tensor = out.logits[:, 0].float()
         return found

@@ -15,6 +15,7 @@ from langadapt.artifacts import scorer as scorers
 from langadapt.artifacts.files import RECORD, read_json, write_json
 from langadapt.artifacts.picture import score_bars
 from langadapt.contracts.encoder import EncoderSettings
+from langadapt.errors import ModelError
 from langadapt.inference.merging import servable
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.stages.job import Job
@@ -69,6 +70,9 @@ def _encoder(job: Job) -> tuple[dict[str, Any], int]:
         "width": width,
         "normalizer_in_tokenizer": settings.normalizer_in_tokenizer,
         "tokenizer_code": [path.name for path in sorted(job.folder.glob("tokenization_*.py"))],
+        "in_peer": (job.folder / "modules.json").is_file(),
+        "gives": module.pooler.gives if settings is loaded.settings else "dense",
+        "output": settings.output,
         "prompt": settings.prompt,
         "normalizer": {**normalizer.slot(), "version": normalizer.version} if normalizer is not None else None,
         "pooler": settings.pooler,
@@ -81,6 +85,13 @@ def _scorer(job: Job, source: Path) -> dict[str, Any]:
     """Write a scorer; returns the facts of its card."""
     loaded = scorers.load(source)
     settings = EncoderSettings(max_length=loaded.settings.max_length)
+    normalizer = job.slot("normalizer")
+    if normalizer is not None and not release.bake_normalizer(loaded.tokenizer, normalizer):
+        raise ModelError(
+            f"the normalizer '{normalizer.name}' cannot be written into a tokenizer, and nothing else would apply it to a scorer's texts",
+            where=job.planned.where,
+            hint="Train the scorer on texts that did not go through it, or release an encoder.",
+        )
     for exporter in job.slot("exporters"):
         exporter.export(loaded.module(), loaded.tokenizer, settings, job.folder)
     write_json(job.folder / scorers.SETTINGS, loaded.settings.model_dump())

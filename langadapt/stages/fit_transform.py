@@ -18,7 +18,8 @@ from langadapt.stages.job import Job
 def run(job: Job) -> dict[str, Any]:
     table = dataset.load(job.need("data"))
     texts = list(dict.fromkeys(table.texts()))
-    vectors = job.inference(job.need("encoder")).encode(texts, progress=job.ctx.log)
+    # Before any scaling to length one: that is where the encoder applies a linear map.
+    vectors = job.inference(job.need("encoder")).encode(texts, progress=job.ctx.log, normalize=False)
     transform: Transform = job.slot("transform")
     fitted = transform.fit(vectors)
     loaded = job.encoder("encoder")
@@ -32,6 +33,8 @@ def run(job: Job) -> dict[str, Any]:
     if (linear := fitted.linear()) is not None:
         add_linear(loaded, *linear)
     else:
+        if loaded.settings.normalize:  # stored vectors are units then
+            fitted = transform.fit(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
         loaded.settings, loaded.output = loaded.settings.with_(output=transform.slot()), fitted.arrays()
     encoders.save(loaded, job.folder)
     job.ctx.log.info(f"fitted on {len(texts):,} vectors: {vectors.shape[1]} → {fitted.width} dimensions")

@@ -65,7 +65,9 @@ class Job:
 
     def teacher(self, folder: Path, mlm_head: bool = False) -> Embeds | Scores:
         """An input that computes something: an encoder or a scorer."""
-        return Scorer.load(folder, device=self.ctx.device) if scorers.is_scorer(folder) else self.inference(folder, mlm_head)
+        if scorers.is_scorer(folder):
+            return Scorer.load(folder, device=self.ctx.device, normalizer=self.slot("normalizer"))
+        return self.inference(folder, mlm_head)
 
     def pooler(self, loaded: LoadedEncoder) -> Pooler:
         """The pooler that an encoder's settings name."""

@@ -76,6 +76,12 @@ class Light:
             ModelError: the adaptation builds on adapters of another base, or does not fit this one.
         """
         adaptation: LightAdaptation = self.job.slot("adaptation")
+        if encoder.pooling is not None or encoder.pooler.gives != "dense":
+            raise ModelError(
+                f"'{encoder.pooler.name}' has weights of its own or gives a vector a token, which '{adaptation.name}' cannot go beside",
+                where=self.job.planned.where,
+                hint="Train with {adaptation: full}, or pool by mean.",
+            )
         adaptation.check_base(self.digest)
         chosen = self.job.ctx.rng("centroid").permutation(len(rows))[:CENTROID_TEXTS]
         sample = [list(rows.texts_of(int(i))[0]) for i in sorted(chosen)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.artifacts.fetch import fetch
@@ -28,6 +30,9 @@ def run(job: Job) -> dict[str, Any]:
     if source is not None and source.prompt:
         settings = settings.with_(prompt=source.prompt)
     loaded.settings = settings
+    if job.slot("pooler") is not None and loaded.pooling is None:
+        torch.manual_seed(job.ctx.seed_for("weights"))
+        loaded.module(job.pooler(loaded))  # a pooler with weights begins with these, whoever loads it
     _check(loaded, folder, job)
     agree_on_inputs(loaded.tokenizer, loaded.model)
     give_padding(loaded.tokenizer)

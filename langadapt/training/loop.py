@@ -155,7 +155,9 @@ class _Run:
         self.objective, self.data, self.tokenizer = objective, data, tokenizer
         self.schedule, self.settings, self.validate, self.ctx = schedule, settings, validate, ctx
         self.rank, self.world = (0, 1) if alone else world()
-        self.accelerator: Any = Alone(settings.precision, ctx.device) if alone else make_accelerator(settings.precision, ctx.device)
+        self.accelerator: Any = (
+            Alone(settings.precision, ctx.device) if alone else make_accelerator(settings.precision, ctx.device, self._has_idle(module))
+        )
         module.encoder.budget = settings.tokens_per_batch
         module.encoder.gather = gather_rows if self.world > 1 else _same
         self.module = module.to(self.accelerator.device)
@@ -175,6 +177,11 @@ class _Run:
         self.longest, self.texts = data.longest(), data.texts_per_row()
         self.per_epoch = steps_per_epoch(len(data), settings.batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
+
+    @staticmethod
+    def _has_idle(module: Step) -> bool:
+        """Whether weights may get no gradient: a pooler's, under an objective that never pools."""
+        return getattr(module.encoder, "pooling", None) is not None
 
     def go(self) -> History:
         first = self._resume()
@@ -351,12 +358,13 @@ class Alone:
         return None
 
 
-def make_accelerator(precision: str, device: str) -> Accelerator:
+def make_accelerator(precision: str, device: str, idle: bool = False) -> Accelerator:
     """An accelerator in the plan's precision; the device is the machine's best unless `device` is ``cpu``."""
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     # Stages of one process may differ in precision; accelerate keeps the first one's in a global otherwise.
     AcceleratorState._reset_state(reset_partial_state=False)
     cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=cpu)
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if idle else []
+    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=cpu, kwargs_handlers=handlers)

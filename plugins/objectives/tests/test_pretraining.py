@@ -87,9 +87,10 @@ def test_replaced_tokens_by_hand(tiny: Path, registry: Registry, texts: list[str
                 if token not in special:
                     judged.append(marks[place])
                     goal.append(float(proposed[row, place] != token))
-        guess = cross_entropy(logits, torch.from_numpy(batch.extra["labels"]))
-        told = binary_cross_entropy_with_logits(torch.stack(judged), torch.tensor(goal))
-    assert float(found.total.detach()) == pytest.approx(float((guess + 50 * told) * 6), rel=1e-4)
+        guess = cross_entropy(logits, torch.from_numpy(batch.extra["labels"]), reduction="sum")
+        told = binary_cross_entropy_with_logits(torch.stack(judged), torch.tensor(goal), reduction="sum")
+    assert float(found.total.detach()) == pytest.approx(float(guess / 0.3 + 50 * told), rel=1e-4)
+    assert batch.count == len(goal)
     assert 0.1 < sum(goal) / len(goal) < 0.35
     found.total.backward()
     assert loaded.model.get_input_embeddings().weight.grad.abs().sum() > 0
@@ -127,3 +128,34 @@ def test_next_segments_are_learnt(tiny: Path, registry: Registry, tmp_path: Path
 def test_texts_of_one_sentence_are_refused() -> None:
     with pytest.raises(DataError, match="1 of 3 texts have two sentences"):
         NextSentence().prepare(Dataset.from_dict({"text": ["एक", "दोन. तीन.", "चार"]}))
+
+
+def test_segments_stand_next_to_each_other_in_scripts_without_spaces() -> None:
+    rows = NextSentence(sentences=1).prepare(
+        Dataset.from_dict({"text": ["今天天气好。我们去公园。她笑了！他走了。", "一。二。", "a. b. c. d. e. f."]})
+    )
+    assert [(row["first"], row["second"]) for row in rows] == [("我们去公园。", "她笑了！"), ("一。", "二。"), ("c.", "d.")]
+
+
+@pytest.mark.parametrize("slot", ["layer-distil", {"use": "layer-distil", "attentions": True}, "mse-distil"], ids=str)
+def test_a_separable_loss_is_the_sum_over_its_parts(tiny: Path, registry: Registry, texts: list[str], slot: Any) -> None:
+    """However rows are cut into micro-batches, the same loss comes out."""
+    objective = registry.make(Objective, slot)
+    loaded = encoders.load(tiny, mlm_head=False)
+    module = loaded.module(registry.make(Pooler, "mean")).eval()
+    teacher = encoders.load(tiny, mlm_head=False).module(registry.make(Pooler, "mean")).eval()
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    ids = [loaded.tokenizer(text)["input_ids"] for text in ("घर", texts[0][:40], texts[1][:90], "नदी वाहते आहे")]
+    rows = [{"text": one, "vector": np.full(module.width, 0.1, dtype=np.float32).tolist()} for one in ids]
+    models = Models(module, objective.build(module.spec, teacher.spec), teacher)
+
+    def loss(part: list[dict[str, Any]]) -> tuple[float, int]:
+        batch = objective.collate(part, loaded.tokenizer, np.random.default_rng(0))
+        return float(objective.loss(models, batch, 0).total.detach()), batch.count
+
+    whole, parts_of = loss(rows), [loss(rows[:1]), loss(rows[1:3]), loss(rows[3:])]
+    assert whole[0] > 0
+    assert whole[0] == pytest.approx(sum(total for total, _ in parts_of), rel=1e-4)
+    assert whole[1] == sum(count for _, count in parts_of)

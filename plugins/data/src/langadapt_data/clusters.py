@@ -15,8 +15,8 @@ from langadapt_data.vectors import encoder_of
 class Clusters(Annotator):
     """The number of the k-means cluster that each row's text falls into, by the teacher's vectors.
 
-    The sampler ``clusters`` then draws batches from one cluster each, so that in-batch negatives are hard (Gao et al. 2024, SyCL's and
-    KaLM's batches of one cluster, after Xiong et al. 2021, arXiv:2007.00808).
+    The sampler ``clusters`` then draws batches from one cluster each, so that in-batch negatives are hard (topic-aware sampling: Hofstätter
+    et al. 2021, arXiv:2104.06967; clusters as strata: Merrick 2024, arXiv:2407.18887).
     """
 
     name: ClassVar[str] = "clusters"

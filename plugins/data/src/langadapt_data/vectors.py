@@ -33,6 +33,11 @@ class Vectors(Annotator):
 
     def annotate(self, rows: Dataset, teacher: Embeds | Scores, ctx: Context) -> dict[str, list[Any]]:
         encoder = encoder_of(teacher, self.name)
+        if encoder.settings.output is not None and not self.normalize:
+            raise ModelError(
+                f"the teacher stores its vectors as '{encoder.settings.output['use']}', which is nothing to learn",
+                hint="Take the encoder before that transform, or set normalize: true.",
+            )
         texts = list(dict.fromkeys(rows[self.of]))
         place = {text: i for i, text in enumerate(texts)}
         vectors = encoder.encode(texts, normalize=self.normalize or None, progress=ctx.log).astype("float32")

@@ -25,6 +25,10 @@ class LayerSweep(Evaluator):
         found: Resource | None = self.evaluator.test_data
         return found
 
+    def shared_resource(self) -> Resource | None:
+        found: Resource | None = self.evaluator.shared_resource()
+        return found
+
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         found = []
         for layer in range(encoder.layers + 1):

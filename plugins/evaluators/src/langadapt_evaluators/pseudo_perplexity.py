@@ -9,7 +9,6 @@ from pydantic import Field
 
 from langadapt.contracts import Context, Embeds, Evaluator, Resource, Score
 from langadapt.contracts.reading import fetch, tables
-from langadapt.contracts.text import token_ids
 from langadapt.errors import DataError
 from langadapt_evaluators.bootstrap import interval
 
@@ -18,7 +17,8 @@ class PseudoPerplexity(Evaluator):
     """Exponential of the mean negative log-probability of tokens, each predicted with itself hidden and all others in sight.
 
     Salazar et al. 2020 (arXiv:1910.14659); by length of the text as llm-jp-modernbert reports it (arXiv:2504.15544).  Encoders with other
-    vocabularies are compared per character: a token that is shorter is easier to guess.  Lower is better.
+    vocabularies are compared per character of the text itself: a token that is shorter is easier to guess.  Unknown pieces are charged
+    for as the one token they are.  Lower is better.
     """
 
     name: ClassVar[str] = "pseudo-perplexity"
@@ -42,11 +42,15 @@ class PseudoPerplexity(Evaluator):
         chosen = [lines[i] for i in places]
         if len(chosen) < 2:
             raise DataError(f"{len(chosen)} texts are too few to score", where=self.data.name)
-        special = set(encoder.tokenizer.all_special_ids)
-        ids = [one[: encoder.settings.max_length] for one in token_ids(encoder.tokenizer, chosen)]
+        read = encoder.tokenizer(chosen, truncation=True, max_length=encoder.settings.max_length, return_offsets_mapping=True)
+        ids: list[list[int]] = read["input_ids"]
+        # An unknown piece is charged for like any other: leaving it out would reward a vocabulary for what it cannot spell.
+        special = set(encoder.tokenizer.all_special_ids) - {encoder.tokenizer.unk_token_id}
         places_of = [[i for i, token in enumerate(one) if token not in special] for one in ids]
+        # Of a text that was cut, the characters that are read; of any other, all.
+        ends = [max((end for _, end in offsets), default=0) for offsets in read["offset_mapping"]]
+        shown = [end if len(one) >= encoder.settings.max_length else len(text) for text, one, end in zip(chosen, ids, ends, strict=True)]
         found = self._losses(encoder, ids, places_of, ctx)
-        shown = [_characters(encoder, one) for one in ids]
         task = self.task or self.data.name
         scores = self._scores(found, [len(one) for one in places_of], shown, task, ctx)
         low = 0
@@ -63,12 +67,12 @@ class PseudoPerplexity(Evaluator):
         mask = encoder.tokenizer.mask_token_id
         if mask is None:
             raise DataError("the tokenizer has no mask token", hint="Pseudo-perplexity is a measure of masked language models.")
-        hidden = [[*one[:i], mask, *one[i + 1 :]] for one, chosen in zip(ids, places, strict=True) for i in chosen]
-        where = [[i] for chosen in places for i in chosen]
-        goal = [one[i] for one, chosen in zip(ids, places, strict=True) for i in chosen]
-        found = -encoder.masked_log_probabilities(hidden, where, goal, progress=ctx.log)
-        ends = np.cumsum([len(chosen) for chosen in places])
-        return np.array([part.sum() for part in np.split(found, ends[:-1])])
+        found = []
+        for one, chosen in ctx.log.track(list(zip(ids, places, strict=True)), "predicting tokens", len(ids)):
+            hidden = [[*one[:i], mask, *one[i + 1 :]] for i in chosen]
+            said = encoder.masked_log_probabilities(hidden, [[i] for i in chosen], [one[i] for i in chosen])
+            found.append(-float(said.sum()))
+        return np.array(found)
 
     def _scores(self, losses: np.ndarray, tokens: list[int], characters: list[int], task: str, ctx: Context) -> list[Score]:
         scores = []
@@ -83,8 +87,3 @@ class PseudoPerplexity(Evaluator):
             value = on(np.arange(len(losses)))
             scores.append(Score(task, metric, value, low, high, len(losses), "", higher_is_better=False, resampled=drawn))
         return scores
-
-
-def _characters(encoder: Embeds, ids: list[int]) -> int:
-    """Characters that a text's tokens stand for: of a long text, those of its start that is read."""
-    return len(encoder.tokenizer.decode(ids, skip_special_tokens=True))

@@ -30,13 +30,14 @@ class Rerank(Retrieval):
 
     def _ranks(self, encoder: Any, search: Search, ctx: Context) -> list[np.ndarray]:
         first = bm25_scores(search)
-        chosen = [np.argsort(-scores, kind="stable")[: self.candidates] for scores in first]
+        chosen = [_found(scores, self.candidates) for scores in first]
         found = self._scored(encoder, search.queries, search.passages, chosen, ctx)
         ranks = []
         for scores, near, better, good in zip(first, chosen, found, search.grades, strict=True):
             # Candidates stand above all others whatever their new scores are.
             order = scores - scores[np.isfinite(scores)].max() - 1
-            order[near] = better - better.min() + 1
+            if len(near):
+                order[near] = better - better.min() + 1
             ranks.append(np.array([int((order >= order[one]).sum()) for one in good]))
         return ranks
 
@@ -50,3 +51,10 @@ class Rerank(Retrieval):
         given = encoder.encode([passages[k] for k in used], adapter=encoder.role("document"), normalize=True, progress=ctx.log)
         place = {k: i for i, k in enumerate(used)}
         return [given[[place[int(k)] for k in near]] @ vector for near, vector in zip(chosen, asked, strict=True)]
+
+
+def _found(scores: np.ndarray, most: int) -> np.ndarray:
+    """Places of the passages that a search found, best first; one that shares no word with the query is not found."""
+    order = np.argsort(-scores, kind="stable")[:most]
+    found: np.ndarray = order[scores[order] > 0]
+    return found

@@ -81,6 +81,11 @@ class SentenceTransformers(Transformers):
                 f"the pooler '{encoder.pooler.name}' has no counterpart in sentence-transformers",
                 hint="Release it with exporters: [transformers]; langadapt's Encoder loads that.",
             )
+        if shares is not None and shares[-1] and hasattr(encoder.body, "final_norm"):
+            raise ModelError(
+                f"sentence-transformers weighs the last layer of '{encoder.spec.architecture}' before its final norm",
+                hint="Release it with exporters: [transformers]; langadapt's Encoder loads that.",
+            )
         if settings.output is not None:
             raise ModelError(
                 f"sentence-transformers has no module that stores vectors as '{settings.output['use']}' does",

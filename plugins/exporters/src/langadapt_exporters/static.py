@@ -27,7 +27,8 @@ class Static(Exporter):
     a word as here.  A token that no text has gets its state where it stands alone.  Then, where asked for: the first `dimensions`
     principal components, and smooth inverse frequency weights a / (a + p) (Arora et al. 2017), which Model2Vec's tables have too.
 
-    The folder is loaded by langadapt (scored, trained and released as any encoder) and by sentence-transformers (StaticEmbedding).
+    What the encoder pools by, its fitted transforms and its prompt are left behind.  The folder is loaded by langadapt (scored, trained
+    and released as any encoder) and by sentence-transformers (StaticEmbedding).
     """
 
     name: ClassVar[str] = "static"
@@ -53,13 +54,13 @@ class Static(Exporter):
         if len(chosen) < 2:
             raise DataError(f"{len(chosen)} texts are too few to average states over", hint="Give the export stage a larger 'data'.")
         rows, counts = self._means(encoder, tokenizer, chosen, settings)
-        rows = self._reduced(rows, counts)
+        rows = self._reduced(rows, [i for i in range(len(tokenizer)) if i not in set(tokenizer.all_special_ids)])
         if self.weighting is not None:
             share = counts / counts.sum()
             rows *= (self.weighting / (self.weighting + share))[:, None]
         own = plain_tokenizer(tokenizer)
         rows[own.all_special_ids] = 0
-        self._write(rows.astype(np.float32), own, folder)
+        self._write(rows.astype(np.float32), own, folder, settings.max_length, settings.normalize)
         plain = EncoderSettings(
             max_length=settings.max_length,
             normalizer=settings.normalizer,
@@ -81,7 +82,8 @@ class Static(Exporter):
             for start in range(0, len(texts), BLOCK):
                 ids = [one[: settings.max_length] for one in token_ids(tokenizer, texts[start : start + BLOCK])]
                 self._add(encoder, ids, sums, counts)
-            unseen = [i for i in range(len(tokenizer)) if counts[i] == 0 and i not in set(tokenizer.all_special_ids)]
+            special = set(tokenizer.all_special_ids)
+            unseen = [i for i in range(len(tokenizer)) if counts[i] == 0 and i not in special]
             for start in range(0, len(unseen), BLOCK):
                 half = len(frame) // 2
                 alone = [[*frame[:half], token, *frame[half:]] for token in unseen[start : start + BLOCK]]
@@ -99,17 +101,17 @@ class Static(Exporter):
             np.add.at(sums, flat, found.last[real].float().cpu().numpy())
             np.add.at(counts, flat, 1)
 
-    def _reduced(self, rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """The strongest components of the rows."""
+    def _reduced(self, rows: np.ndarray, ordinary: list[int]) -> np.ndarray:
+        """The strongest components of the rows of ordinary tokens."""
         if self.dimensions is None or self.dimensions >= rows.shape[1]:
             return rows
         from sklearn.decomposition import PCA
 
-        found: np.ndarray = PCA(self.dimensions, svd_solver="covariance_eigh").fit(rows[counts > 0]).transform(rows)
+        found: np.ndarray = PCA(self.dimensions, svd_solver="covariance_eigh").fit(rows[ordinary]).transform(rows)
         return found
 
     @staticmethod
-    def _write(rows: np.ndarray, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    def _write(rows: np.ndarray, tokenizer: PreTrainedTokenizerFast, folder: Path, length: int, normalize: bool) -> None:
         import json
 
         import torch
@@ -121,9 +123,14 @@ class Static(Exporter):
         save_checkpoint(model, tokenizer, folder)
         inner = folder / "0_StaticEmbedding"
         inner.mkdir(exist_ok=True)
-        tokenizer.backend_tokenizer.save(str(inner / "tokenizer.json"))
+        backend = tokenizer.backend_tokenizer
+        backend.enable_truncation(length)  # the peer cuts no text by itself
+        backend.save(str(inner / "tokenizer.json"))
         save_file({"embedding.weight": torch.from_numpy(rows)}, str(inner / "model.safetensors"))
         modules = [{"idx": 0, "name": "0", "path": inner.name, "type": "sentence_transformers.models.StaticEmbedding"}]
+        if normalize:
+            (folder / "1_Normalize").mkdir(exist_ok=True)
+            modules.append({"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"})
         (folder / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
 
 

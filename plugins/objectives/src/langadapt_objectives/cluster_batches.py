@@ -15,7 +15,7 @@ class Clusters(Sampler):
     annotator ``clusters`` computes).
 
     Rows are shuffled inside their cluster and cut into batches, and the batches are shuffled; what is left of the clusters, less than
-    a batch of each, makes random batches of its own.
+    a batch of each, makes batches of neighbouring clusters: choose few enough clusters that most hold several batches.
     """
 
     name: ClassVar[str] = "clusters"
@@ -37,7 +37,7 @@ class Clusters(Sampler):
             whole = len(mine) // batch_size * batch_size
             batches += list(mine[:whole].reshape(-1, batch_size))
             rest += mine[whole:].tolist()
-        left = rng.permutation(np.array(rest, dtype=np.int64))
+        left = np.array(rest, dtype=np.int64)  # cluster by cluster: neighbours stay together
         whole = len(left) // batch_size * batch_size
         batches += list(left[:whole].reshape(-1, batch_size))
         shuffled = [batches[i] for i in rng.permutation(len(batches))]

@@ -47,14 +47,15 @@ def maxsim(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
     there = documents.abs().sum(-1) > 0
     best = products.masked_fill(~there[None, :, None, :], float("-inf")).amax(-1)
     asked = (queries.abs().sum(-1) > 0)[:, None, :]
-    return (best * asked).sum(-1)
+    return torch.where(asked, best, torch.zeros_like(best)).sum(-1)
 
 
 class Colbert(Objective):
     """Cross-entropy of an anchor's positive among all candidates of the batch, scored by MaxSim (ColBERT; Khattab & Zaharia 2020,
     arXiv:2004.12832; in-batch negatives as in ColBERTv2, Santhanam et al. 2022, arXiv:2112.01488).
 
-    Needs a pooler that gives a vector a token.  A candidate whose text is the anchor's own positive is no negative.  On several processes
+    Needs a pooler that gives a vector a token.  A candidate that is a text of the anchor's own row, or answers an equal anchor, is no
+    negative.  On several processes
     each uses the candidates of its own rows.
 
     Inputs: ``anchor, positive[, negative]``.
@@ -75,11 +76,27 @@ class Colbert(Objective):
         positives = [row["positive"] for row in rows]
         others = [row["negative"] for row in rows if row.get("negative")]
         candidates = [*positives, *others]
-        same = np.array([[k != i and candidates[k] == positive for k in range(len(candidates))] for i, positive in enumerate(positives)])
+        owners = [*rows, *[row for row in rows if row.get("negative")]]
+        same = np.zeros((len(rows), len(candidates)), dtype=bool)
+        for i, row in enumerate(rows):
+            for k, text in enumerate(candidates):
+                # What answers the same anchor, or is a text of the row itself, is no negative.
+                answers = k < len(rows) and owners[k]["anchor"] == row["anchor"]
+                same[i, k] = k != i and (answers or text in (row["positive"], row["anchor"]))
         return Batch([*[row["anchor"] for row in rows], *candidates], len(rows), {"same": same})
 
+    @staticmethod
+    def _embed(models: Models, batch: Batch) -> torch.Tensor:
+        """Vectors of anchors and candidates, each by the module of its role."""
+        encoder, n = models.encoder, batch.count
+        if encoder.activate is None:
+            return encoder.embed(batch.sequences)
+        parts = encoder.embed_as("query", batch.sequences[:n]), encoder.embed_as("document", batch.sequences[n:])
+        longest = max(part.shape[1] for part in parts)
+        return torch.cat([nn.functional.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
+
     def loss(self, models: Models, batch: Batch, step: int) -> Loss:
-        vectors = models.encoder.embed(batch.sequences)
+        vectors = self._embed(models, batch)
         if vectors.ndim != 3:
             raise ModelError("'colbert' compares token by token", hint="Pool with {pooler: colbert}.")
         with torch.autocast(vectors.device.type, enabled=False):

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class CrossEncoder(Objective):
     """Binary cross-entropy of one logit a pair, which a classifier on the encoder gives after reading both texts together.
 
-    For reranking (monoBERT; Nogueira & Cho 2019, arXiv:1901.04085): the anchor with its positive is 1, with `negatives` positives of
-    other rows of the batch, and its own hard negative if it has one, 0.  For similarity (as sentence-transformers trains cross-encoders
-    on STS): the score in [0, 1] is the goal.
+    For reranking (monoBERT; Nogueira & Cho 2019, arXiv:1901.04085, who draw negatives from what BM25 finds): the anchor with its
+    positive is 1; with its own hard negative, if it has one, and positives of other rows of the batch, `negatives` in all, it is 0.
+    For similarity (as sentence-transformers trains cross-encoders on STS): the score in [0, 1] is the goal.
 
     Inputs: ``anchor, positive[, negative]``, or ``sentence1, sentence2, score``.  Leaves a scorer.
     """
@@ -49,7 +49,7 @@ class CrossEncoder(Objective):
             return Batch(left, len(rows), {"right": right, "goal": [float(row["score"]) for row in rows]})
         left, right, goal = [], [], []
         for i, row in enumerate(rows):
-            others = [k for k in rng.permutation(len(rows)).tolist() if k != i and rows[k]["positive"] != row["positive"]]
+            others = [k for k in rng.permutation(len(rows)).tolist() if k != i and self._is_wrong(row, rows[k])]
             wrong = [rows[k]["positive"] for k in others[: self.negatives]]
             if row.get("negative"):
                 wrong = [row["negative"], *wrong][: self.negatives]
@@ -57,6 +57,11 @@ class CrossEncoder(Objective):
             right += [row["positive"], *wrong]
             goal += [1.0] + [0.0] * len(wrong)
         return Batch(left, len(left), {"right": right, "goal": goal})
+
+    @staticmethod
+    def _is_wrong(row: Row, other: Row) -> bool:
+        """Whether another row's positive is no answer to this row's anchor."""
+        return other["anchor"] != row["anchor"] and other["positive"] not in (row["positive"], row["anchor"])
 
     def loss(self, models: Models, batch: Batch, step: int) -> Loss:
         logits = models.scorer.score(batch.sequences, batch.extra["right"])

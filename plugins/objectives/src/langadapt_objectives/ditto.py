@@ -16,8 +16,8 @@ class Ditto(Pooler):
     arXiv:2305.10786).  Nothing is trained: the diagonal is large on words that carry the meaning.
 
     As in the authors' code the sum is not divided by the weights', so that lengths of vectors mean nothing and cosines are to be compared.
-    Their choices of head: BERT-base 1-10 (the default), RoBERTa-base 1-5, ELECTRA-base 1-11; for another encoder, try heads on a dev set
-    with the evaluator ``layer-sweep`` beside it.
+    Their choices of head: BERT-base 1-10 (the default), RoBERTa-base 1-5, ELECTRA-base 1-11; for another encoder, compare heads on a
+    dev set (``langadapt evaluate`` of the stages that load it with each).
     """
 
     name: ClassVar[str] = "ditto"

@@ -26,7 +26,7 @@ class FirstLastMean(Pooler):
         assert states.layers is not None
         both = (states.layers[0 if self.first == "embeddings" else 1].float() + states.last.float()) / 2
         real = states.mask.unsqueeze(-1).float()
-        return (both * real).sum(1) / real.sum(1)
+        return (both * real).sum(1) / real.sum(1).clamp(min=1.0)
 
     def layer_weights(self, spec: EncoderSpec, weights: Any = None) -> list[float]:
         shares = [0.0] * (spec.layers + 1)

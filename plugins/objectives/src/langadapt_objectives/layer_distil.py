@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import mse_loss
 
-from langadapt.contracts import Batch, Columns, EncoderSpec, Loss, Models, Objective, Role, Row
+from langadapt.contracts import Batch, Columns, EncoderSpec, Loss, Models, Objective, Role, Row, States
 from langadapt.errors import ModelError
 
 if TYPE_CHECKING:
@@ -20,9 +19,10 @@ class LayerDistil(Objective):
     """Mean squared error between the student's layers and those of the teacher that stand at the same height.
 
     TinyBERT's first, general step (Jiao et al. 2020, arXiv:1909.10351): student layer m learns teacher layer ``m · L_teacher / L_student``,
-    the embeddings those of the embeddings, through one learnt projection where the widths differ; with `attentions` the maps (before
-    them the authors take logits, which the libraries do not give out: here probabilities) are learnt as well.  The teacher is asked at
-    every step, without dropout, on the same token ids.
+    the embeddings those of the embeddings, through one learnt projection where the widths differ.  With `attentions` the maps are learnt
+    as well: the authors take the scores before the softmax, which the libraries do not give out, so here it is probabilities, after the
+    student's dropout: set the stage's ``dropout: 0`` with it.  The teacher is asked at every step, without dropout, on the same token
+    ids.  Errors are means over dimensions (over heads and places for maps), and the loss is their mean over tokens.
 
     Inputs: ``text``.  Long texts are split.
     """
@@ -46,7 +46,7 @@ class LayerDistil(Objective):
         return nn.Linear(spec.width, teacher.width, bias=False) if spec.width != teacher.width else None
 
     def collate(self, rows: list[Row], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, head: Any = None) -> Batch:
-        return Batch([row["text"] for row in rows], len(rows))
+        return Batch([row["text"] for row in rows], sum(len(row["text"]) for row in rows))
 
     def loss(self, models: Models, batch: Batch, step: int) -> Loss:
         assert models.teacher is not None
@@ -60,12 +60,23 @@ class LayerDistil(Objective):
         real = mine.mask.bool()
         total = mine.last.new_zeros(())
         for m, layer in enumerate(mine.layers):
-            states = layer[real].float()
-            goal = theirs.layers[m * each][real].float()
-            total = total + mse_loss(states if models.head is None else models.head(states).float(), goal)
+            states = layer[real]
+            states = (states if models.head is None else models.head(states)).float()
+            total = total + ((states - theirs.layers[m * each][real].float()) ** 2).mean(-1).sum()
         if self.attentions:
-            assert mine.attentions is not None
-            assert theirs.attentions is not None
-            for m, maps in enumerate(mine.attentions):
-                total = total + mse_loss(maps.float(), theirs.attentions[(m + 1) * each - 1].float())
-        return Loss(total * batch.count)
+            total = total + self._maps(mine, theirs, each)
+        return Loss(total)
+
+    @staticmethod
+    def _maps(mine: States, theirs: States, each: int) -> torch.Tensor:
+        """Squared differences of attention maps, summed over tokens: the mean over a token's heads and the tokens it looks at."""
+        assert mine.attentions is not None
+        assert theirs.attentions is not None
+        real = mine.mask.float()
+        both = real[:, None, :, None] * real[:, None, None, :]
+        lengths = real.sum(1).clamp(min=1)[:, None, None, None]
+        total = mine.last.new_zeros(())
+        for m, maps in enumerate(mine.attentions):
+            apart = (maps.float() - theirs.attentions[(m + 1) * each - 1].float()) ** 2
+            total = total + (apart * both / lengths).sum() / maps.shape[1]
+        return total

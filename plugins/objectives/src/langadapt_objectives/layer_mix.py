@@ -41,7 +41,7 @@ class LayerMix(Pooler):
         shares = weights.shares()
         mixed = sum(share * layer.float() for share, layer in zip(shares, states.layers, strict=True))
         real = states.mask.unsqueeze(-1).float()
-        found: torch.Tensor = (mixed * real).sum(1) / real.sum(1)
+        found: torch.Tensor = (mixed * real).sum(1) / real.sum(1).clamp(min=1.0)
         return found
 
     def layer_weights(self, spec: EncoderSpec, weights: Any = None) -> list[float]:

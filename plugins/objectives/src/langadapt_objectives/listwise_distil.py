@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class ListwiseDistil(Objective):
     """Kullback-Leibler divergence from the teacher's distribution over a row's candidates to the student's.
 
-    The teacher's is the softmax of its scores over `teacher_temperature`, the student's that of its cosines over `temperature`, as in
-    listwise distillation of retrievers from cross-encoders (Ren et al. 2021, RocketQAv2, arXiv:2110.07367).
+    The teacher's is the softmax of its scores over `teacher_temperature`, the student's that of its cosines over `temperature`.  After
+    RocketQAv2 (Ren et al. 2021, arXiv:2110.07367), which trains retriever and reranker together and adds a supervised term: here the
+    teacher is fixed, and its lists are all there is.
 
     Inputs: ``anchor, candidates, scores``: candidates are any number of texts, scores one number each; the annotator ``candidates``
     makes both columns.
@@ -48,7 +49,11 @@ class ListwiseDistil(Objective):
         return Batch(sequences, len(rows), {"scores": [row["scores"] for row in rows]})
 
     def loss(self, models: Models, batch: Batch, step: int) -> Loss:
-        vectors = models.encoder.embed(batch.sequences)
+        encoder, n = models.encoder, batch.count
+        if encoder.activate is None:
+            vectors = encoder.embed(batch.sequences)
+        else:  # anchors and candidates are read by different modules
+            vectors = torch.cat([encoder.embed_as("query", batch.sequences[:n]), encoder.embed_as("document", batch.sequences[n:])])
         with torch.autocast(vectors.device.type, enabled=False):
             vectors = normalize(vectors.float(), dim=-1)
             anchors, given = vectors[: batch.count], vectors[batch.count :]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
-SENTENCE_END = re.compile(r"(?<=[.!?।॥។။።؟۔。！？])\s+|\n+")
+SENTENCE_END = re.compile(r"(?<=[.!?।॥።។۔؟])\s+|(?<=[。！？])\s*|\n+")
 
 
 class NextSentence(Objective):
@@ -26,7 +26,8 @@ class NextSentence(Objective):
 
     BERT's second objective (Devlin et al. 2019, arXiv:1810.04805): the first token's state through a dense layer and tanh, two classes,
     half of the pairs negative, the second segment under token type 1 where the architecture has types.  BERT adds it to masked language
-    modelling; here it is a stage of its own.  Segments are halves of a document, cut between sentences.
+    modelling; here it is a stage of its own.  A document is cut between two
+    sentences in its middle, and its segments are the sentences next to that place.
 
     Inputs: ``text``, documents of two sentences at least.
     """
@@ -38,6 +39,8 @@ class NextSentence(Objective):
 
     negatives: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the pairs whose second segment is another document's."""
+    sentences: Annotated[int, Field(ge=1)] = 3
+    """Of a segment, at most: those next to the place where the document is cut."""
 
     def prepare(self, data: Dataset) -> Dataset:
         from langadapt.contracts.reading import from_rows
@@ -47,7 +50,8 @@ class NextSentence(Objective):
             sentences = [part for part in SENTENCE_END.split(text) if part and part.strip()]
             if len(sentences) > 1:
                 half = len(sentences) // 2
-                rows.append({"first": " ".join(sentences[:half]), "second": " ".join(sentences[half:])})
+                before, after = sentences[max(0, half - self.sentences) : half], sentences[half : half + self.sentences]
+                rows.append({"first": " ".join(before), "second": " ".join(after)})
         if len(rows) < 2:
             raise DataError(f"{len(rows)} of {len(data):,} texts have two sentences", hint="Next-sentence prediction needs documents.")
         return from_rows(rows)
@@ -58,6 +62,7 @@ class NextSentence(Objective):
     def collate(self, rows: list[Row], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, head: Any = None) -> Batch:
         other = (np.arange(len(rows)) + rng.integers(1, max(2, len(rows)), size=len(rows))) % len(rows)
         wrong = rng.random(len(rows)) < (self.negatives if len(rows) > 1 else 0.0)
+        wrong = wrong & np.array([rows[int(k)]["second"] != row["second"] for k, row in zip(other, rows, strict=True)], dtype=bool)
         second = [rows[int(k) if swapped else i]["second"] for i, (k, swapped) in enumerate(zip(other, wrong, strict=True))]
         return Batch([row["first"] for row in rows], len(rows), {"second": second, "goal": wrong.astype(np.int64)})
 

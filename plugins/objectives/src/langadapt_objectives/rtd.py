@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, gelu
 
 from langadapt.contracts import Batch, EncoderSpec, Loss, Models
+from langadapt.contracts.checkpoints import mlm_logits
 from langadapt.errors import ModelError
 from langadapt_objectives.mlm import MaskedLanguageModel
 
@@ -47,9 +48,10 @@ class ReplacedTokens(MaskedLanguageModel):
     """A generator fills hidden tokens in by drawing from its predictions, and the encoder says of every token whether it was replaced.
 
     ELECTRA (Clark et al. 2020, arXiv:2003.10555).  The generator is a model of the encoder's architecture and width with fewer layers,
-    as DeBERTaV3 takes it (He et al. 2023, arXiv:2111.09543); it reads through the encoder's own token embeddings, which both losses
-    train.  It is thrown away after training.  The loss is the generator's cross-entropy at the hidden places plus `weight` times the
-    binary cross-entropy over all tokens, special ones left out; both are means over their tokens in the paper, sums of means here.
+    drawn at random: short trainings see near-random replacements.  It reads through the encoder's own token embeddings, which both
+    losses train (ELECTRA's sharing, of the input alone; DeBERTaV3 keeps their gradients apart), and is thrown away after training.  The
+    loss is the generator's cross-entropy at the hidden places plus `weight` times the binary cross-entropy over all tokens, special
+    ones left out: means over their tokens in the paper; here both are summed, the generator's over the expected share of hidden places.
     A token that the generator guesses right counts as real.
     """
 
@@ -73,7 +75,8 @@ class ReplacedTokens(MaskedLanguageModel):
             for place in places:
                 ids[place] = int(tokenizer.mask_token_id)
         special = sorted(set(tokenizer.all_special_ids))
-        return Batch(hidden, len(rows), {**found.extra, "real": [list(row["text"]) for row in rows], "special": special})
+        ordinary = sum(token not in set(special) for row in rows for token in row["text"])
+        return Batch(hidden, max(1, ordinary), {**found.extra, "real": [list(row["text"]) for row in rows], "special": special})
 
     def loss(self, models: Models, batch: Batch, step: int) -> Loss:
         encoder, judge = models.encoder, models.head
@@ -81,7 +84,7 @@ class ReplacedTokens(MaskedLanguageModel):
         real, _ = encoder.pad(batch.extra["real"])
         rows = torch.tensor([row for row, places in enumerate(batch.extra["positions"]) for _ in places], device=ids.device)
         columns = torch.tensor([place for places in batch.extra["positions"] for place in places], device=ids.device)
-        logits = self._proposals(encoder, judge, ids, mask)[rows, columns].float()
+        logits = self._proposals(encoder, judge, ids, mask, rows, columns).float()
         labels = torch.from_numpy(batch.extra["labels"]).to(ids.device)
         with torch.no_grad():
             noise = -torch.log(-torch.log(torch.rand_like(logits).clamp(1e-9, 1 - 1e-7)))
@@ -92,14 +95,16 @@ class ReplacedTokens(MaskedLanguageModel):
         judged = judge.judge(encoder.run(proposed, mask).last).float()
         special = torch.tensor(batch.extra["special"], device=ids.device)
         there = mask.bool() & ~torch.isin(real, special)
-        guess = cross_entropy(logits, labels)
-        told = binary_cross_entropy_with_logits(judged[there], replaced[there])
-        share = float(((judged > 0) == replaced.bool())[there].float().mean())
-        return Loss((guess + self.weight * told) * batch.count, {"generator": float(guess.detach()), "judged right": share})
+        guess = cross_entropy(logits, labels, reduction="sum")
+        told = binary_cross_entropy_with_logits(judged[there], replaced[there], reduction="sum")
+        right = float(((judged > 0) == replaced.bool())[there].float().sum())
+        return Loss(guess / self.rate + self.weight * told, {"generator": float(guess.detach()), "judged right": right})
 
     @staticmethod
-    def _proposals(encoder: Any, judge: Judge, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(B, T, V) the generator's logits, from the encoder's embeddings."""
-        rows = encoder.model.get_input_embeddings()(ids)
-        found: torch.Tensor = judge.generator(inputs_embeds=rows, attention_mask=mask).logits
-        return found
+    def _proposals(
+        encoder: Any, judge: Judge, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+    ) -> torch.Tensor:
+        """(m, V) the generator's logits at chosen places, from the encoder's embeddings."""
+        embedded = encoder.model.get_input_embeddings()(ids)
+        states = judge.generator.base_model(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        return mlm_logits(judge.generator, states[rows, columns])

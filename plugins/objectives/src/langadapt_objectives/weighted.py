@@ -60,7 +60,7 @@ class Weighted(MaskedLanguageModel):
 
     masking: Literal["dynamic"] = "dynamic"
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Share of a token's mean loss that a step leaves as it was."""
+    """Share of a token's mean loss that one micro-batch leaves as it was."""
     sharpness: Annotated[float, Field(ge=0)] = 1.0
     """0 hides all tokens alike."""
     most: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -73,7 +73,9 @@ class Weighted(MaskedLanguageModel):
         flat = np.concatenate([np.asarray(row["text"], dtype=np.int64) for row in rows])
         special, _ = numbering(tokenizer)
         free = np.flatnonzero(~np.isin(flat, special))
-        chances = self._chances(head.weights()[flat[free]] ** self.sharpness) if len(free) else np.zeros(0)
+        # A validation hides the same tokens every time: its losses are to be compared.
+        weights = head.weights()[flat[free]] ** self.sharpness if head.training else np.ones(len(free))
+        chances = self._chances(weights) if len(free) else np.zeros(0)
         return self._masked(rows, flat, free[rng.random(len(free)) < chances], free, tokenizer, rng)
 
     def _chances(self, weights: np.ndarray) -> np.ndarray:
