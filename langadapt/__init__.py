@@ -14,6 +14,7 @@ _PUBLIC = {
     "build": "langadapt.runner",
     "plan": "langadapt.runner",
     "Encoder": "langadapt.inference.encoder",
+    "Scorer": "langadapt.inference.scorer",
     "Component": "langadapt.contracts.component",
     "Context": "langadapt.contracts.component",
     "Unkeyed": "langadapt.contracts.component",
@@ -28,6 +29,7 @@ __all__ = [
     "Context",
     "Encoder",
     "LangadaptError",
+    "Scorer",
     "Unkeyed",
     "__version__",
     "build",
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from langadapt.contracts.hooks import ComponentRef, hookimpl
     from langadapt.errors import LangadaptError
     from langadapt.inference.encoder import Encoder
+    from langadapt.inference.scorer import Scorer
     from langadapt.runner import build, plan
 
 
