@@ -70,7 +70,7 @@ def _encoder(job: Job) -> tuple[dict[str, Any], int]:
         "width": width,
         "normalizer_in_tokenizer": settings.normalizer_in_tokenizer,
         "tokenizer_code": [path.name for path in sorted(job.folder.glob("tokenization_*.py"))],
-        "in_peer": (job.folder / "modules.json").is_file(),
+        "in_peer": (job.folder / "modules.json").is_file() or _plain_mean(settings, module),
         "gives": module.pooler.gives if settings is loaded.settings else "dense",
         "output": settings.output,
         "prompt": settings.prompt,
@@ -79,6 +79,11 @@ def _encoder(job: Job) -> tuple[dict[str, Any], int]:
         "vocabulary": {"method": loaded.origins.method, "counts": loaded.origins.counts()} if loaded.origins is not None else None,
     }
     return facts, width
+
+
+def _plain_mean(settings: EncoderSettings, module: EncoderModule) -> bool:
+    """Whether a checkpoint without modules.json gives the same vectors in sentence-transformers, which takes their mean."""
+    return settings.pooler == {"use": "mean"} and not len(module.transforms) and settings.output is None and not settings.normalize
 
 
 def _scorer(job: Job, source: Path) -> dict[str, Any]:

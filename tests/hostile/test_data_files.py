@@ -183,6 +183,8 @@ def test_a_query_does_not_find_itself(tmp_path: Path) -> None:
     class Letters:
         """Vectors by letters: a text is most like itself."""
 
+        gives = "dense"
+
         def role(self, name: str) -> None:
             return None
 
