@@ -265,7 +265,7 @@ def _check_sampler(item: RawStage, slots: Mapping[str, Any], data: PlannedStage)
             raise PlanError(
                 f"the sampler '{sampler.name}' looks at '{name}', and '{data.name}' has ({', '.join(sorted(data.columns))})",
                 where=item.where("sampler"),
-                hint=f"Add it: an annotate stage before this one, with the annotator '{sampler.name}'.",
+                hint="Add it in an annotate stage before this one.",
             )
         if objective.long_texts == "split":
             raise PlanError(
@@ -319,14 +319,12 @@ def _check_subjects(item: RawStage, slots: Mapping[str, Any], inputs: Mapping[st
                 raise PlanError(
                     f"the evaluator '{evaluator.name}' scores {' or '.join(sorted(evaluator.subjects))}, and {is_one}",
                     where=item.where("evaluators"),
-                    hint="A scorer reads pairs: rerank scores it." if sort == "Scorer" else None,
                 )
         for exporter in slots.get("exporters", []):
             if sort != exporter.subject:
                 raise PlanError(
                     f"the exporter '{exporter.name}' writes {exporter.subject}s, and {is_one}",
                     where=item.where("exporters"),
-                    hint="A scorer is released with exporters: cross-encoder." if sort == "Scorer" else None,
                 )
         objective = slots.get("objective")
         if objective is not None and sort == "Scorer" and objective.leaves != "Scorer":

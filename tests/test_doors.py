@@ -184,7 +184,7 @@ def test_a_sampler_that_misses_its_column(build: Any) -> None:
 
 
 def test_encoders_of_other_shapes_have_no_mean(build: Any) -> None:
-    done = build("small: {do: load, encoder: base, layers: 1}", "last: {do: merge, encoders: [base, small]}")
+    done = build("small: {do: load, encoder: base, layers: 1}", "last: {do: merge, encoders: [base, small], merger: average}")
     assert done.returncode == 2, done.stderr
     assert "'base' and 'small' cannot become one encoder" in done.stderr
 

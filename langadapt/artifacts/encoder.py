@@ -145,7 +145,7 @@ def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] 
         raise ModelError(
             "is a scorer of pairs, and an encoder is meant",
             where=str(folder),
-            hint="Scorer.load loads it; 'langadapt evaluate --evaluator rerank' scores it.",
+            hint="Scorer.load loads it.",
         )
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise ModelError(

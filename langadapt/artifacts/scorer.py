@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from langadapt.artifacts.encoder import SCORER, longest_text, pad_id
 from langadapt.artifacts.files import write_json
 from langadapt.errors import ModelError
-from langadapt.modeling.framing import PairFrame
+from langadapt.modeling.framing import PairFrame, type_frame
 from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
 from langadapt.modeling.scorer import ScorerModule
 from langadapt.modeling.settings_files import read_settings_file
@@ -48,7 +48,7 @@ class LoadedScorer:
             ModelError: its tokenizer puts nothing between two texts.
         """
         frame = PairFrame.of(self.tokenizer)
-        typed = "token_type_ids" in self.tokenizer.model_input_names
+        typed = type_frame(self.tokenizer, self.model) is not None
         return ScorerModule(self.model, frame, pad_id(self.tokenizer), self.settings.max_length, budget, typed)
 
 

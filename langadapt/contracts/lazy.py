@@ -19,9 +19,9 @@ def homes(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         if name not in names:
             raise AttributeError(f"module '{module}' has no attribute '{name}'")
         home, _, original = names[name].partition(":")
-        try:
-            return getattr(importlib.import_module(home), original or name)
-        except AttributeError:  # a module of its own, not imported yet
+        found = importlib.import_module(home)
+        if not hasattr(found, original or name):  # a module of its own, not imported yet
             return importlib.import_module(f"{home}.{original or name}")
+        return getattr(found, original or name)
 
     return __getattr__

@@ -350,7 +350,7 @@ class Encoder:
         if self.gives == "multi":
             raise ModelError(
                 f"'{self.settings.pooler['use']}' gives a vector a token, and one a text is asked for",
-                hint="Use encode_multi and compare by maxsim; or score it with 'retrieval'.",
+                hint="Use encode_multi and compare by maxsim; or score it in a search.",
             )
         names = self._names(adapter, len(texts))
         if not len(texts):
@@ -584,9 +584,9 @@ def _shown(slot: dict[str, Any]) -> Any:
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (n, d) at length one."""
-    found: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return found
+    """Vectors (n, d) scaled to length one, in place."""
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return vectors
 
 
 def best_device() -> str:

@@ -45,7 +45,7 @@ class Scorer:
             raise ModelError(
                 f"has no trained head to score pairs with ('{untrained}' is not among its weights)",
                 where=str(folder),
-                hint="Train one: an objective 'cross-encoder' on this encoder.",
+                hint="Train one, with an objective that leaves a scorer.",
             )
         return cls(loaded, device or best_device(), normalizer)
 

@@ -104,7 +104,7 @@ class Merge(Stage):
     output: ClassVar = "Encoder"
     do: Literal["merge"]
     encoders: Annotated[list[str], BeforeValidator(_listed), Field(min_length=2)]
-    merger: Slot = "average"
+    merger: Slot
 
 
 class TrainTokenizer(Stage):
@@ -195,6 +195,8 @@ class Train(Stage):
 
 class FitTransform(Stage):
     """Fit a transform (whitening, PCA) on the vectors of an encoder and ship it with it."""
+
+    version: ClassVar[str] = "2"
 
     inputs: ClassVar = {"encoder": ("Encoder",), "data": ("Corpus", "Pairs")}
     slots: ClassVar = {"transform": "transform"}

@@ -13,7 +13,7 @@ from langadapt.contracts.encoder import EncoderSpec, Sequences, States
 from langadapt.contracts.vectors import Pooler
 from langadapt.errors import ModelError
 from langadapt.modeling.batching import group_by_length
-from langadapt.modeling.framing import Frame, PairFrame, inputs_of
+from langadapt.modeling.framing import Frame, PairFrame
 from langadapt.modeling.heads import mlm_logits
 
 if TYPE_CHECKING:
@@ -35,6 +35,23 @@ def spec_of(model: PreTrainedModel, pad_id: int) -> EncoderSpec:
         pad_id=pad_id,
         config=config,
     )
+
+
+def padded(sequences: Sequences, fill: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Numbers and mask, both (B, T) int64, filled up on the right."""
+    longest = max(len(numbers) for numbers in sequences)
+    found = torch.full((len(sequences), longest), fill, dtype=torch.int64)
+    mask = torch.zeros((len(sequences), longest), dtype=torch.int64)
+    for row, sequence in enumerate(sequences):
+        found[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.int64)
+        mask[row, : len(sequence)] = 1
+    return found, mask
+
+
+def pair_types(model: PreTrainedModel, kinds: Sequences) -> torch.Tensor:
+    """Token types (B, T) of pairs, of which a model that knows one type alone is given that one."""
+    rows = int(getattr(model.config, "type_vocab_size", 2))
+    return padded(kinds, 0)[0].clamp(max=max(0, rows - 1))
 
 
 class EncoderModule(nn.Module):
@@ -72,7 +89,7 @@ class EncoderModule(nn.Module):
         self.types = types
         self._pairs, self.max_length = pairs, max_length
         self.transforms = nn.ModuleList(_linear(weight, bias) for weight, bias in transforms)
-        self.gather: Callable[[torch.Tensor], torch.Tensor] = _same
+        self.gather: Callable[[torch.Tensor], torch.Tensor] = own_rows
         self.activate: Callable[[str], None] | None = None
         """Switches to the light module of a role (``query``, ``document``), where the adaptation has one for each."""
 
@@ -99,12 +116,7 @@ class EncoderModule(nn.Module):
 
     def pad(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and mask, both (B, T) int64, padded on the right."""
-        longest = max(len(ids) for ids in sequences)
-        ids = torch.full((len(sequences), longest), self.pad_id, dtype=torch.int64)
-        mask = torch.zeros((len(sequences), longest), dtype=torch.int64)
-        for row, sequence in enumerate(sequences):
-            ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.int64)
-            mask[row, : len(sequence)] = 1
+        ids, mask = padded(sequences, self.pad_id)
         return ids.to(self.device), mask.to(self.device)
 
     def run(self, ids: torch.Tensor, mask: torch.Tensor, needs: frozenset[Any] = frozenset()) -> States:
@@ -145,11 +157,8 @@ class EncoderModule(nn.Module):
         joined = [frame.join(one, other, self.max_length) for one, other in zip(left, right, strict=True)]
         ids, mask = self.pad([sequence for sequence, _ in joined])
         more: dict[str, Any] = {}
-        if "token_type_ids" in inputs_of(self.body):
-            types = torch.zeros_like(ids)
-            for row, (_, kinds) in enumerate(joined):
-                types[row, : len(kinds)] = torch.tensor(kinds, device=ids.device)
-            more["token_type_ids"] = types.clamp(max=max(0, int(getattr(self.model.config, "type_vocab_size", 2)) - 1))
+        if self.types is not None:
+            more["token_type_ids"] = pair_types(self.model, [kinds for _, kinds in joined]).to(self.device)
         return States(self.body(input_ids=ids, attention_mask=mask, **more).last_hidden_state, mask, ids)
 
     def _types(self, mask: torch.Tensor) -> torch.Tensor:
@@ -215,8 +224,8 @@ def _same_length(vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return [nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in vectors]
 
 
-def _same(tensor: torch.Tensor) -> torch.Tensor:
-    """`gather` of a single process."""
+def own_rows(tensor: torch.Tensor) -> torch.Tensor:
+    """What a process that trains by itself gathers: its own rows."""
     return tensor
 
 

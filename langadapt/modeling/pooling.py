@@ -25,7 +25,7 @@ class Mean(Pooler):
 
 class LayerMean(Pooler):
     """Mean of one layer's states over real tokens: of an encoder that was not trained for sentences, rarely the last is best
-    (Hosseini et al. 2023, arXiv:2310.15130).
+    (Hosseini, Munia & Khan 2023, 2023.findings-emnlp.1030).
     """
 
     name: ClassVar[str] = "layer-mean"

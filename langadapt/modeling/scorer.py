@@ -10,8 +10,8 @@ from torch import nn
 
 from langadapt.contracts.encoder import EncoderSpec, Sequences
 from langadapt.modeling.batching import group_by_length
-from langadapt.modeling.encoder import spec_of
-from langadapt.modeling.framing import PairFrame, inputs_of
+from langadapt.modeling.encoder import own_rows, padded, pair_types, spec_of
+from langadapt.modeling.framing import PairFrame
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,7 +26,7 @@ class ScorerModule(nn.Module):
         pad_id: id of the padding token.
         max_length: tokens of a pair, special ones included.
         budget: padded tokens in one forward pass.
-        typed: whether the tokenizer makes token types.
+        typed: whether the model is given token types.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class ScorerModule(nn.Module):
         self.pad_id = pad_id
         self.max_length = max_length
         self.budget = budget
-        self.gather: Callable[[torch.Tensor], torch.Tensor] = _same
-        self.typed = typed and "token_type_ids" in inputs_of(model)
+        self.gather: Callable[[torch.Tensor], torch.Tensor] = own_rows
+        self.typed = typed
 
     @property
     def spec(self) -> EncoderSpec:
@@ -60,20 +60,8 @@ class ScorerModule(nn.Module):
         return torch.empty_like(stacked).index_copy(0, order, stacked)
 
     def _group(self, pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
-        longest = max(len(ids) for ids, _ in pairs)
-        shape = (len(pairs), longest)
-        ids, mask, types = torch.full(shape, self.pad_id), torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64)
-        for row, (sequence, kinds) in enumerate(pairs):
-            ids[row, : len(sequence)] = torch.tensor(sequence)
-            types[row, : len(sequence)] = torch.tensor(kinds)
-            mask[row, : len(sequence)] = 1
-        rows = int(getattr(self.model.config, "type_vocab_size", 2))
-        more = {"token_type_ids": types.clamp(max=max(0, rows - 1)).to(self.device)} if self.typed else {}
+        ids, mask = padded([sequence for sequence, _ in pairs], self.pad_id)
+        more = {"token_type_ids": pair_types(self.model, [kinds for _, kinds in pairs]).to(self.device)} if self.typed else {}
         out = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), **more)
         found: torch.Tensor = out.logits[:, 0].float()
         return found
-
-
-def _same(tensor: torch.Tensor) -> torch.Tensor:
-    """`gather` of a single process."""
-    return tensor

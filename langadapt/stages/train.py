@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,31 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from langadapt.artifacts import dataset
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
-from langadapt.artifacts.files import read_json, write_json
-from langadapt.contracts.training import Models, Objective, Sampler
+from langadapt.contracts.training import Adaptation, Models, Objective
 from langadapt.errors import DataError, ModelError
 from langadapt.inference.encoder import Encoder
 from langadapt.modeling.encoder import EncoderModule
+from langadapt.stages import train_scorer
+from langadapt.stages.fitting import make_settings, rows_for, save_history, set_dropout
 from langadapt.stages.job import Job
 from langadapt.stages.light import Light
-from langadapt.training.loop import Settings, Validation, train
+from langadapt.training.loop import Validation, train
 from langadapt.training.rows import train_rows
-from langadapt.training.tokenized import TokenizedRows, steps_per_epoch
+from langadapt.training.tokenized import TokenizedRows
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerFast
-
-HISTORY = "training.json"
+    pass
 
 
 def run(job: Job) -> dict[str, Any]:
     if job.slot("objective").leaves == "Scorer":
-        from langadapt.stages import train_scorer
-
         return train_scorer.run(job)
     stage, objective, adaptation, ctx = job.stage, job.slot("objective"), job.slot("adaptation"), job.ctx
     torch.manual_seed(ctx.seed_for("weights"))
@@ -46,22 +39,14 @@ def run(job: Job) -> dict[str, Any]:
     if stage.dropout is not None:
         set_dropout(loaded.model, stage.dropout)
     encoder = loaded.module(job.pooler(loaded))
-    rows = tokenized(job, loaded, objective)
+    rows = rows_for(job, objective, loaded.tokenizer, loaded.settings.max_length, loaded.settings.prompt)
     teacher = _teacher(job, objective, loaded)
     own = replace(encoder.spec, output_width=encoder.width)
     head = objective.build(own, teacher.spec if teacher else None)
     if light:
         light.attach(encoder, rows)
     else:
-        adaptation.attach(loaded.model)
-        if adaptation.new_rows:
-            if loaded.origins is None:
-                raise ModelError(
-                    "the encoder's vocabulary is its own: it has no new rows to train",
-                    where=job.planned.where,
-                    hint="Put this stage after an init-vocab stage.",
-                )
-            train_rows(loaded.model, loaded.origins.fresh())
+        _attach(job, adaptation, loaded)
     if stage.gradient_checkpointing:
         loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     held: TokenizedRows | None = None
@@ -99,9 +84,26 @@ def run(job: Job) -> dict[str, Any]:
         loaded.model.to("cpu")
         interpolate(loaded.model, before, stage.interpolate)
         encoders.save(loaded, job.folder)
-    told = {"steps": settings.steps, "truncated": rows.truncated, "remarks": remarks(job)}
-    write_json(job.folder / HISTORY, {**told, **dataclasses.asdict(history)})
+    save_history(job, history, settings, rows)
     return {"type": "Encoder", "trained": trained, "steps": settings.steps}
+
+
+def _attach(job: Job, adaptation: Adaptation, loaded: LoadedEncoder) -> None:
+    """Mark the weights of the encoder itself that train.
+
+    Raises:
+        ModelError: new rows alone are to train, and there are none.
+    """
+    adaptation.attach(loaded.model)
+    if not adaptation.new_rows:
+        return
+    if loaded.origins is None:
+        raise ModelError(
+            "the encoder's vocabulary is its own: it has no new rows to train",
+            where=job.planned.where,
+            hint="Put this stage after an init-vocab stage.",
+        )
+    train_rows(loaded.model, loaded.origins.fresh())
 
 
 def _teacher(job: Job, objective: Objective, student: LoadedEncoder) -> EncoderModule | None:
@@ -117,7 +119,7 @@ def _teacher(job: Job, objective: Objective, student: LoadedEncoder) -> EncoderM
         raise ModelError(
             f"'{objective.name}' asks the teacher for the states of the student's tokens, and their vocabularies differ",
             where=job.planned.where,
-            hint="Take a teacher of the same tokenizer, or distil its vectors: annotate them, then train with 'mse-distil'.",
+            hint="Take a teacher of the same tokenizer, or learn its vectors, which an annotate stage computes.",
         )
     return loaded.module(job.pooler(loaded))
 
@@ -134,85 +136,6 @@ def interpolate(model: Any, before: dict[str, torch.Tensor], share: float) -> No
     for name, weight in model.named_parameters():
         if name in before:
             weight.copy_(torch.lerp(before[name], weight, share))
-
-
-def remarks(job: Job) -> list[str]:
-    """What the readers of this stage's data, and of the stages before it, had to say."""
-    earlier = job.need("encoder") / HISTORY
-    before = read_json(earlier).get("remarks", []) if earlier.is_file() else []
-    return list(dict.fromkeys([*before, *dataset.load(job.need("data")).about.get("remarks", [])]))
-
-
-def tokenized(job: Job, loaded: LoadedEncoder, objective: Objective) -> TokenizedRows:
-    """The stage's data, checked and reshaped by the objective, as token ids."""
-    return rows_for(job, objective, loaded.tokenizer, loaded.settings.max_length, loaded.settings.prompt)
-
-
-def rows_for(job: Job, objective: Objective, tokenizer: PreTrainedTokenizerFast, length: int, prompt: str) -> TokenizedRows:
-    """As :func:`tokenized`, for any tokenizer, maximum length and prompt."""
-    table = dataset.load(job.need("data"))
-    data = objective.prepare(table.rows)
-    if job.slot("sampler") is not None:
-        data = _with_columns(data, table.rows, job.slot("sampler"), job)
-    if len(data) < 2:
-        raise DataError(f"{len(data)} rows are left for '{objective.name}'", where=job.planned.where, hint="It needs at least two.")
-    rows = TokenizedRows.of(data, tokenizer, length, objective.roles(), objective.long_texts, prompt, objective.word_ends())
-    if rows.truncated:
-        job.ctx.log.warning(f"{rows.truncated:,} texts are longer than {length} tokens and were truncated")
-    return rows
-
-
-def _with_columns(data: Dataset, rows: Dataset, sampler: Sampler, job: Job) -> Dataset:
-    """The objective's rows with the columns that the sampler looks at.
-
-    Raises:
-        DataError: the data have no such column, or the objective made other rows of them.
-    """
-    for name in sampler.reads():
-        if name not in rows.column_names:
-            raise DataError(
-                f"the sampler '{sampler.name}' looks at '{name}', and the data have ({', '.join(rows.column_names)})",
-                where=job.planned.where,
-                hint=f"Add it: an annotate stage before this one, with the annotator '{sampler.name}'.",
-            )
-        if name not in data.column_names:
-            if len(data) != len(rows):
-                raise DataError(
-                    f"the sampler '{sampler.name}' looks at '{name}', and the objective makes other rows", where=job.planned.where
-                )
-            data = data.add_column(name, rows[name])
-    return data
-
-
-def make_settings(stage: Any, rows: int) -> Settings:
-    """The loop's settings, epochs turned into steps."""
-    per_epoch = steps_per_epoch(rows, stage.batch_size)
-    steps = stage.steps or max(1, round(stage.epochs * per_epoch))
-    return Settings(
-        steps=steps,
-        batch_size=stage.batch_size,
-        learning_rate=stage.learning_rate,
-        weight_decay=stage.weight_decay,
-        warmup=round(stage.warmup * steps),
-        clip=stage.clip,
-        precision=stage.precision,
-        tokens_per_batch=stage.tokens_per_batch,
-        evaluate_every=stage.evaluate_every or per_epoch,
-        keep=stage.keep,
-        mega_batch=stage.mega_batch,
-        # How often a checkpoint is written changes no result; tests that kill a build want it often.
-        checkpoint_seconds=float(os.environ.get("LANGADAPT_CHECKPOINT_SECONDS", "60")),
-    )
-
-
-def set_dropout(model: Any, rate: float) -> None:
-    """Set every dropout of a model, as module and as config value."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = rate
-        for name in ("dropout_prob", "attention_dropout", "attention_probs_dropout_prob"):  # read by attention kernels
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, rate)
 
 
 def _validator(

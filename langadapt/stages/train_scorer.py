@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import torch
@@ -10,11 +9,10 @@ import torch
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts import scorer as scorers
-from langadapt.artifacts.files import write_json
 from langadapt.contracts.training import Objective
 from langadapt.errors import DataError, ModelError
+from langadapt.stages.fitting import make_settings, rows_for, save_history, set_dropout
 from langadapt.stages.job import Job
-from langadapt.stages.train import HISTORY, make_settings, remarks, rows_for, set_dropout
 from langadapt.training.loop import train
 
 
@@ -44,6 +42,5 @@ def run(job: Job) -> dict[str, Any]:
     history = train(module, head, objective, rows, loaded.tokenizer, schedule, optimizer, settings, None, ctx, sampler=sampler)
     loaded.model.to("cpu")
     scorers.save(loaded, job.folder)
-    told = {"steps": settings.steps, "truncated": rows.truncated, "remarks": remarks(job)}
-    write_json(job.folder / HISTORY, {**told, **dataclasses.asdict(history)})
+    save_history(job, history, settings, rows)
     return {"type": "Scorer", "trained": trained, "steps": settings.steps}

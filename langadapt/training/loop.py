@@ -28,6 +28,7 @@ from langadapt.contracts.encoder import TrainableEncoder, TrainableScorer
 from langadapt.contracts.training import Batch, Loss, Models, Objective, Optimizer, Row, Sampler, Schedule
 from langadapt.errors import StageFailed
 from langadapt.modeling.batching import group_by_length
+from langadapt.modeling.encoder import own_rows
 from langadapt.training.checkpoints import Checkpoints
 from langadapt.training.distributed import gather_rows, total, world
 from langadapt.training.optimizer import parameter_groups
@@ -155,11 +156,12 @@ class _Run:
         self.objective, self.data, self.tokenizer = objective, data, tokenizer
         self.schedule, self.settings, self.validate, self.ctx = schedule, settings, validate, ctx
         self.rank, self.world = (0, 1) if alone else world()
-        self.accelerator: Any = (
-            Alone(settings.precision, ctx.device) if alone else make_accelerator(settings.precision, ctx.device, self._has_idle(module))
-        )
+        # Under an objective that never pools, a pooler's weights get no gradient.
+        idle = getattr(module.encoder, "pooling", None) is not None
+        own = Alone(settings.precision, ctx.device) if alone else None
+        self.accelerator: Any = own or make_accelerator(settings.precision, ctx.device, idle)
         module.encoder.budget = settings.tokens_per_batch
-        module.encoder.gather = gather_rows if self.world > 1 else _same
+        module.encoder.gather = gather_rows if self.world > 1 else own_rows
         self.module = module.to(self.accelerator.device)
         if teacher := module.teacher:
             teacher.to(self.accelerator.device).eval().requires_grad_(False)
@@ -177,11 +179,6 @@ class _Run:
         self.longest, self.texts = data.longest(), data.texts_per_row()
         self.per_epoch = steps_per_epoch(len(data), settings.batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
-
-    @staticmethod
-    def _has_idle(module: Step) -> bool:
-        """Whether weights may get no gradient: a pooler's, under an objective that never pools."""
-        return getattr(module.encoder, "pooling", None) is not None
 
     def go(self) -> History:
         first = self._resume()
@@ -201,7 +198,7 @@ class _Run:
         if self.settings.keep == "best" and self.history.best_step is not None:
             self.checkpoints.restore_best(self.module, self.history.best_step)
         self.module.eval()
-        self.module.encoder.gather = _same
+        self.module.encoder.gather = own_rows
         return self.history
 
     def _due(self, done: int, saved_at: float) -> bool:
@@ -328,11 +325,6 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     """A 63-bit seed for torch's generator at one step of one process."""
     digest = hashlib.sha256(f"{seed}:{step}:{rank}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def _same(rows: torch.Tensor) -> torch.Tensor:
-    """What a process that trains by itself gathers: its own rows."""
-    return rows
 
 
 class Alone:

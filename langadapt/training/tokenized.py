@@ -74,16 +74,16 @@ class Ragged:
         )
 
     @classmethod
-    def of(cls, sequences: Iterable[Sequence[int] | None], dtype: type = np.int32) -> Ragged:
+    def of(cls, sequences: Iterable[Sequence[int] | None]) -> Ragged:
         """From plain lists; None is an absent one."""
-        flat, ends, absent, total = array("q" if dtype is np.int64 else "i"), array("q"), array("b"), 0
+        flat, ends, absent, total = array("i"), array("q"), array("b"), 0
         for ids in sequences:
             absent.append(ids is None)
             flat.extend(ids or ())
             total += len(ids or ())
             ends.append(total)
         gone = np.frombuffer(absent, dtype=np.bool_) if any(absent) else None
-        return cls(_array(flat, dtype), _array(ends, np.int64), gone)
+        return cls(_array(flat, np.int32), _array(ends, np.int64), gone)
 
 
 def _array(values: array[int], dtype: type) -> np.ndarray:

@@ -19,7 +19,7 @@ from langadapt.errors import StageFailed
 from langadapt.modeling.heads import output_layer
 from langadapt.modeling.pooling import Mean
 from langadapt.registry.registry import Registry
-from langadapt.stages.train import set_dropout
+from langadapt.stages.fitting import set_dropout
 from langadapt.training.loop import Settings, Step, Validation, _Run, train
 from langadapt.training.tokenized import TokenizedRows
 

@@ -11,8 +11,8 @@ from langadapt.contracts import Context, Embeds, Evaluator, Resource, Score, Use
 class LayerSweep(Evaluator):
     """The first figure of another evaluator on the mean of each layer's states, the embeddings first (layer 0).
 
-    The best layer of an encoder that was not trained for sentences is rarely its last (Hosseini et al. 2023, arXiv:2310.15130; Oh et al.
-    2022, arXiv:2209.03834).  Choose it on a dev set: pooler ``layer-mean`` then reads it.
+    The best layer of an encoder that was not trained for sentences is rarely its last (Hosseini, Munia & Khan 2023,
+    2023.findings-emnlp.1030, who also combine layers).  Choose it on a dev set: pooler ``layer-mean`` then reads it.
     """
 
     name: ClassVar[str] = "layer-sweep"

@@ -35,13 +35,18 @@ class Transformers(Exporter):
         folder: Path,
         texts: Iterable[str] | None = None,
     ) -> None:
-        before, tokenizer.model_max_length = tokenizer.model_max_length, settings.max_length
-        try:
-            save_checkpoint(encoder.model, tokenizer, folder)
-        finally:
-            tokenizer.model_max_length = before
+        save_with_length(encoder.model, tokenizer, settings.max_length, folder)
         if getattr(encoder.model, "pooler", 0) is None and encoder.model.config.model_type in WITH_POOLER:
             _add_empty_pooler(folder / "model.safetensors", int(encoder.model.config.hidden_size))
+
+
+def save_with_length(model: Any, tokenizer: PreTrainedTokenizerFast, length: int, folder: Path) -> None:
+    """Write a checkpoint whose tokenizer states the maximum length that the encoder was made for."""
+    before, tokenizer.model_max_length = tokenizer.model_max_length, length
+    try:
+        save_checkpoint(model, tokenizer, folder)
+    finally:
+        tokenizer.model_max_length = before
 
 
 WITH_POOLER = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -99,7 +104,7 @@ class SentenceTransformers(Transformers):
             _give_all_layers(folder / "config.json")
         path = f"{len(modules)}_Pooling"
         modules.append(("Pooling", path))
-        _json(folder / path / "config.json", _pooling_config(pooling or "mean", width))
+        write_json(folder / path / "config.json", _pooling_config(pooling or "mean", width))
         if shares is not None and abs(sum(shares) - 1) > 1e-6:  # the peer divides by their sum
             modules.append(("Dense", f"{len(modules)}_Dense"))
             _dense(_factor(sum(shares), width), folder / modules[-1][1])
@@ -111,16 +116,16 @@ class SentenceTransformers(Transformers):
             path = f"{len(modules)}_Normalize"
             (folder / path).mkdir(exist_ok=True)
             modules.append(("Normalize", path))
-        _json(
+        write_json(
             folder / "modules.json",
             [
                 {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
                 for i, (kind, path) in enumerate(modules)
             ],
         )
-        _json(folder / "sentence_bert_config.json", {"max_seq_length": settings.max_length, "do_lower_case": False})
+        write_json(folder / "sentence_bert_config.json", {"max_seq_length": settings.max_length, "do_lower_case": False})
         prompts, default = _prompts(settings)
-        _json(
+        write_json(
             folder / "config_sentence_transformers.json",
             {"prompts": prompts, "default_prompt_name": default, "similarity_fn_name": "cosine"},
         )
@@ -130,13 +135,13 @@ def _layer_pooling(shares: list[float], width: int, folder: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    _json(folder / "config.json", {"word_embedding_dimension": width, "layer_start": 0, "num_hidden_layers": len(shares) - 1})
+    write_json(folder / "config.json", {"word_embedding_dimension": width, "layer_start": 0, "num_hidden_layers": len(shares) - 1})
     save_file({"layer_weights": torch.tensor(shares)}, str(folder / "model.safetensors"))
 
 
 def _give_all_layers(path: Path) -> None:
     """Let the peer's transformer hand its layers on: it does where the configuration says so."""
-    _json(path, {**json.loads(path.read_text(encoding="utf-8")), "output_hidden_states": True})
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "output_hidden_states": True})
 
 
 def _factor(value: float, width: int) -> Any:
@@ -180,11 +185,11 @@ def _dense(layer: Any, folder: Path) -> None:
         "bias": True,
         "activation_function": "torch.nn.modules.linear.Identity",
     }
-    _json(folder / "config.json", config)
+    write_json(folder / "config.json", config)
     tensors = {"linear.weight": layer.weight.detach().cpu().contiguous(), "linear.bias": layer.bias.detach().cpu().contiguous()}
     save_file(tensors, str(folder / "model.safetensors"))
 
 
-def _json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langadapt.contracts import EncoderSettings, Exporter
-from langadapt.contracts.checkpoints import save_checkpoint
+from langadapt_exporters.checkpoint import save_with_length, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -30,12 +30,7 @@ class CrossEncoder(Exporter):
         folder: Path,
         texts: Iterable[str] | None = None,
     ) -> None:
-        before, tokenizer.model_max_length = tokenizer.model_max_length, settings.max_length
-        try:
-            save_checkpoint(encoder.model, tokenizer, folder)
-        finally:
-            tokenizer.model_max_length = before
+        save_with_length(encoder.model, tokenizer, settings.max_length, folder)
         path = folder / "config.json"
         stated = {"activation_fn": "torch.nn.modules.activation.Sigmoid"}
-        config = {**json.loads(path.read_text(encoding="utf-8")), "sentence_transformers": stated}
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "sentence_transformers": stated})

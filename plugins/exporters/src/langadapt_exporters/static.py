@@ -13,6 +13,7 @@ from langadapt.contracts import EncoderSettings, Exporter, Written
 from langadapt.contracts.checkpoints import StaticConfig, StaticModel, plain_tokenizer, save_checkpoint
 from langadapt.contracts.text import token_ids
 from langadapt.errors import DataError
+from langadapt_exporters.checkpoint import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -112,8 +113,6 @@ class Static(Exporter):
 
     @staticmethod
     def _write(rows: np.ndarray, tokenizer: PreTrainedTokenizerFast, folder: Path, length: int, normalize: bool) -> None:
-        import json
-
         import torch
         from safetensors.torch import save_file
 
@@ -131,7 +130,7 @@ class Static(Exporter):
         if normalize:
             (folder / "1_Normalize").mkdir(exist_ok=True)
             modules.append({"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"})
-        (folder / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "modules.json", modules)
 
 
 BLOCK = 1024
