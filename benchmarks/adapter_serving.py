@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from langadapt.artifacts import encoder as encoders
-from langadapt.artifacts.tables import lines
 from langadapt.contracts import States
+from langadapt.data.tables import lines
 from langadapt.inference.encoder import Encoder
 from langadapt.modeling.batching import group_by_length
 from langadapt.modeling.pooling import Mean

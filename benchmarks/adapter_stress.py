@@ -29,7 +29,7 @@ import torch
 
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
-from langadapt.artifacts.tables import lines
+from langadapt.data.tables import lines
 from langadapt.errors import ModelError
 from langadapt.inference.encoder import Encoder
 from langadapt.modeling.digest import weights_digest

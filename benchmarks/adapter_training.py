@@ -109,8 +109,8 @@ def reciprocal_ranks(way: str, options: argparse.Namespace) -> np.ndarray:
     """1/rank of each held-out query's passage under a trained encoder, 0 beyond rank 10."""
     from langadapt_evaluators.retrieval import Retrieval
 
-    from langadapt.artifacts import retrieval
     from langadapt.contracts.component import Context
+    from langadapt.data import retrieval
     from langadapt.inference.encoder import Encoder
     from langadapt.manifests.resource import PathSource, Resource, Sources
 

@@ -21,8 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from langadapt.artifacts.tables import lines
 from langadapt.contracts.component import Context
+from langadapt.data.tables import lines
 from langadapt.modeling.token_ids import token_ids
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry

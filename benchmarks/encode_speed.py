@@ -15,7 +15,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from langadapt import Encoder
-from langadapt.artifacts import tables
+from langadapt.data import tables
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from langadapt.artifacts import tables
 from langadapt.cli.options import slot
+from langadapt.data import tables
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

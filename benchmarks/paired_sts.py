@@ -14,7 +14,7 @@ from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.sts import spearman
 
 from langadapt import Encoder
-from langadapt.artifacts import tables
+from langadapt.data import tables
 
 
 def cosines(folder: str, left: list[str], right: list[str]) -> np.ndarray:

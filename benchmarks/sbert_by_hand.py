@@ -25,7 +25,7 @@ from sentence_transformers import (
 from langadapt.contracts.component import Context
 from langadapt.inference.encoder import Encoder
 from langadapt.manifests.resource import PathSource, Resource, Sources
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

@@ -27,8 +27,8 @@ from sentence_transformers import (
 )
 
 from langadapt.artifacts import encoder as encoders
-from langadapt.artifacts import tables
 from langadapt.contracts.component import Context
+from langadapt.data import tables
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 from langadapt.training.loop import Settings, train

@@ -19,11 +19,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from langadapt.compose import RawStage
 from langadapt.contracts.component import Context
 from langadapt.manifests import yaml
 from langadapt.manifests.resource import PathSource, Resource, Sources
-from langadapt.plan import Pinner
+from langadapt.planning.pinning import Pinner
+from langadapt.planning.raw import RawStage
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

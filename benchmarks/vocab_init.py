@@ -28,18 +28,18 @@ import torch
 from datasets import Dataset
 
 from langadapt.artifacts import encoder as encoders
-from langadapt.artifacts.picture import loss_curves
-from langadapt.artifacts.tables import lines
 from langadapt.contracts import Models, Role
 from langadapt.contracts.component import Context
+from langadapt.data.tables import lines
 from langadapt.manifests.resource import Format, PathSource, Resource, Sources
 from langadapt.modeling.layers import keep_layers
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.modeling.surgery import apply_mixture, unigram_log_probabilities, vocab_of
 from langadapt.modeling.token_ids import token_ids
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
+from langadapt.reports.picture import loss_curves
 from langadapt.training.loop import Settings, Validation, train
 from langadapt.training.tokenized import TokenizedRows
 

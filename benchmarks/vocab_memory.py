@@ -24,12 +24,12 @@ import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from langadapt.artifacts.tables import lines
 from langadapt.contracts.component import Context
 from langadapt.contracts.vocabulary import Vocab
+from langadapt.data.tables import lines
 from langadapt.manifests.resource import Format, PathSource, Resource, Sources
 from langadapt.modeling.surgery import vocab_of
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 

@@ -16,10 +16,11 @@ from langadapt.contracts.component import Component
 from langadapt.contracts.kinds import KINDS
 from langadapt.contracts.training import Adaptation, LightAdaptation
 from langadapt.manifests.language import DomainManifest, LanguageManifest
-from langadapt.manifests.recipe import STAGES, RecipeManifest
+from langadapt.manifests.recipe import RecipeManifest
 from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
+from langadapt.verbs import VERBS
 
 INTERNAL = ("pinned", "asked", "do")
 """Fields that no manifest writes."""
@@ -83,7 +84,7 @@ def manifests() -> str:
     for model in models:
         parts.append(_model(model.__name__, model, ("name",) if model is Resource else ()))
     parts.append("# Verbs\n")
-    for verb, model in STAGES.items():
+    for verb, model in ((name, one.options) for name, one in VERBS.items()):
         parts.append(_model(f"do: {verb}", model))
         parts += [f"- input `{role}`: {' or '.join(types)}" for role, types in model.inputs.items()]
         parts += [f"- slot `{role}`: a component of kind {kind}" for role, kind in model.slots.items()]

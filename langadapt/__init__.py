@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from langadapt.version import __version__
 
 _PUBLIC = {
-    "build": "langadapt.runner",
-    "plan": "langadapt.runner",
+    "build": "langadapt.running.build",
+    "plan": "langadapt.running.build",
     "Encoder": "langadapt.inference.encoder",
     "Scorer": "langadapt.inference.scorer",
     "Component": "langadapt.contracts.component",
@@ -21,6 +21,7 @@ _PUBLIC = {
     "ComponentRef": "langadapt.contracts.hooks",
     "hookimpl": "langadapt.contracts.hooks",
     "LangadaptError": "langadapt.errors",
+    "Request": "langadapt.contracts.plan",
 }
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Context",
     "Encoder",
     "LangadaptError",
+    "Request",
     "Scorer",
     "Unkeyed",
     "__version__",
@@ -40,10 +42,11 @@ __all__ = [
 if TYPE_CHECKING:
     from langadapt.contracts.component import Component, Context, Unkeyed
     from langadapt.contracts.hooks import ComponentRef, hookimpl
+    from langadapt.contracts.plan import Request
     from langadapt.errors import LangadaptError
     from langadapt.inference.encoder import Encoder
     from langadapt.inference.scorer import Scorer
-    from langadapt.runner import build, plan
+    from langadapt.running.build import build, plan
 
 
 def __getattr__(name: str) -> Any:

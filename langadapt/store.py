@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langadapt.artifacts.files import RECORD, Stamp, damage, digests, read_json, stable_hash, stamps, strangers, write_json
 from langadapt.errors import StoreError
+from langadapt.files import RECORD, Stamp, damage, digests, read_json, stable_hash, stamps, strangers, write_json
 
 
 def default_root() -> Path:

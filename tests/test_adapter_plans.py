@@ -13,10 +13,11 @@ import torch
 
 from langadapt.contracts.plan import Request
 from langadapt.errors import LangadaptError, ModelError, PlanError, RegistryError
-from langadapt.plan import compile_plan
+from langadapt.planning.compile import compile_plan
+from langadapt.planning.request import overrides
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.registry import Registry
-from langadapt.runner import build
+from langadapt.running.build import build
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -37,7 +38,9 @@ def request_for(tiny: Path, tmp_path: Path) -> Callable[..., Request]:
         )
         lines = "".join(f"  {stage}\n" for stage in (*fixed, *stages))
         (tmp_path / "r.yaml").write_text(f"recipe: r\nsummary: x\nstages:\n{lines}", encoding="utf-8")
-        return Request((str(tmp_path / "r.yaml"),), "en", None, sets, base=str(base), resources=(f"pairs={tmp_path / 'pairs.tsv'}",))
+        return Request(
+            (str(tmp_path / "r.yaml"),), "en", None, overrides(sets), base=str(base), resources={"pairs": (str(tmp_path / "pairs.tsv"),)}
+        )
 
     return make
 
@@ -167,7 +170,7 @@ def test_the_command_refuses_before_anything_is_written(run: Run, tiny: Path, re
         "--base",
         tiny,
         "--resource",
-        request.resources[0],
+        f"pairs={request.resources['pairs'][0]}",
         "--out",
         "out",
     ]
@@ -304,7 +307,16 @@ def test_the_command_says_what_stopped_a_stage(
     ]
     for adaptation, base, parts in cases:
         request = request_for(train(adaptation), export_it)
-        arguments = ["build", "--lang=en", "--recipe", request.recipes[0], "--base", str(base), "--resource", request.resources[0]]
+        arguments = [
+            "build",
+            "--lang=en",
+            "--recipe",
+            request.recipes[0],
+            "--base",
+            str(base),
+            "--resource",
+            f"pairs={request.resources['pairs'][0]}",
+        ]
         arguments += ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "out"), "--device=cpu", "--quiet"]
         monkeypatch.setattr("sys.argv", ["langadapt", *arguments])
         capsys.readouterr()

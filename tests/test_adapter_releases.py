@@ -16,9 +16,11 @@ import torch
 from langadapt import Encoder
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
-from langadapt.artifacts.files import read_json
+from langadapt.contracts.plan import Request
 from langadapt.errors import ModelError
-from langadapt.runner import Outcome, Request, build
+from langadapt.files import read_json
+from langadapt.running.build import build
+from langadapt.running.runner import Outcome
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -46,7 +48,7 @@ def make(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
     def builder(name: str, adaptation: str, base: Path = tiny) -> Outcome:
         recipe = folder / f"{name}.yaml"
         recipe.write_text(RECIPE.replace("ADAPTATION", adaptation), encoding="utf-8")
-        asked = Request((str(recipe),), "en", None, (), base=str(base), resources=(f"pairs={folder / 'pairs.tsv'}",))
+        asked = Request((str(recipe),), "en", None, base=str(base), resources={"pairs": (str(folder / "pairs.tsv"),)})
         return build(asked, store=folder / "store", out=folder / name, quiet=True, device="cpu")
 
     return builder

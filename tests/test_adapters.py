@@ -20,9 +20,12 @@ import pytest
 import torch
 
 from langadapt import Encoder
-from langadapt.artifacts.files import read_json
+from langadapt.contracts.plan import Request
 from langadapt.errors import ModelError
-from langadapt.runner import Outcome, Request, build
+from langadapt.files import read_json
+from langadapt.planning.request import overrides, resource_paths
+from langadapt.running.build import build
+from langadapt.running.runner import Outcome
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -56,7 +59,7 @@ def lab(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def request(lab: Path, base: Path, domain: str, *sets: str, recipe: str = "domain-adapter") -> Request:
     pairs = {"clinical": lab / "clinical", "telecom": lab / "telecom.jsonl"}[domain]
-    return Request((recipe,), "en", domain, sets, base=str(base), resources=(f"pairs={pairs}",))
+    return Request((recipe,), "en", domain, overrides(sets), base=str(base), resources={"pairs": (str(pairs),)})
 
 
 @pytest.fixture(scope="module")
@@ -307,8 +310,17 @@ def test_a_merged_release_is_a_plain_model(tiny: Path, built: dict[str, Outcome]
 
 def arguments(asked: Request, out: Path) -> list[str]:
     """The command line of a request."""
-    sets = [f"--set={one}" for one in asked.sets]
-    places = ["--domain", str(asked.domain), "--recipe", *asked.recipes, "--base", str(asked.base), "--resource", *asked.resources]
+    sets = [f"--set={path}={json.dumps(value)}" for path, value in asked.overrides.items()]
+    places = [
+        "--domain",
+        str(asked.domain),
+        "--recipe",
+        *asked.recipes,
+        "--base",
+        str(asked.base),
+        "--resource",
+        *(f"{name}={path}" for name, (path,) in asked.resources.items()),
+    ]
     return ["build", "--lang", "en", *places, *sets, "--out", str(out), "--device", "cpu"]
 
 
@@ -403,7 +415,7 @@ def test_a_decoder_in_eight_bit(bloom: Path, pairs: dict[str, Path], tmp_path: P
     """Two training stages on one adapter; it is served on the 8-bit base, and merged into the plain one."""
     resources = (f"nli={pairs['nli']}", f"sts={pairs['sts']}", f"sts-test={pairs['sts']}")
     sets = tuple(f"stages.siamese-{name}.{option}" for name in ("nli", "sts") for option in ("batch_size=4", "epochs=4"))
-    asked = Request(("siamese-qlora",), "mr", None, sets, base=str(bloom), resources=resources)
+    asked = Request(("siamese-qlora",), "mr", None, overrides(sets), base=str(bloom), resources=resource_paths(resources))
     outcome = build(asked, store=tmp_path / "store", out=tmp_path / "runs" / "light", quiet=True, device="cpu")
     first, second = (read_json(artifact(outcome, f"siamese-{name}") / "adapter.json") for name in ("nli", "sts"))
     assert first["base"] == second["base"], "the second stage trained the first one's adapter on"
@@ -419,7 +431,12 @@ def test_a_decoder_in_eight_bit(bloom: Path, pairs: dict[str, Path], tmp_path: P
     assert np.abs(served.encode(texts) - trained.encode(texts)).max() > 1e-3
 
     whole = Request(
-        ("siamese-qlora",), "mr", None, (*sets, "stages.release.exporters=[transformers]"), base=str(bloom), resources=resources
+        ("siamese-qlora",),
+        "mr",
+        None,
+        overrides((*sets, "stages.release.exporters=[transformers]")),
+        base=str(bloom),
+        resources=resource_paths(resources),
     )
     merged = build(whole, store=tmp_path / "store", out=tmp_path / "runs" / "merged", quiet=True, device="cpu")
     assert merged.ran == ["release"]

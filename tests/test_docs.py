@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from langadapt.compose import parse_manifest
 from langadapt.contracts import hooks
 from langadapt.manifests import yaml
 from langadapt.manifests.language import DomainManifest, LanguageManifest
+from langadapt.manifests.parse import parse_manifest
 from langadapt.manifests.recipe import RecipeManifest
 from langadapt.registry.registry import Registry
 

@@ -8,18 +8,23 @@ from pathlib import Path
 import pytest
 
 from langadapt.contracts.plan import Request
-from langadapt.manifests.recipe import Train
-from langadapt.plan import compile_plan
+from langadapt.planning.compile import compile_plan
+from langadapt.planning.request import overrides, resource_paths
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.registry import Registry
 from langadapt.store import Store
+from langadapt.verbs.train.options import Train
 
 BASE = ("base", "nli", "sts", "vocabulary", "pruned", "sbert-nli", "sbert-sts", "scores", "release")
 
 
 def keys(registry: Registry, catalog: Catalog, pairs: dict[str, Path], seed: int = 42, sets: tuple[str, ...] = ()) -> dict[str, str]:
     given = tuple(f"{name}={pairs[part]}" for name, part in (("nli", "nli"), ("sts", "sts"), ("sts-test", "sts")))
-    plan = compile_plan(Request(recipes=("sbert-nli-sts",), lang="mr", resources=given, seed=seed, sets=sets), registry, catalog)
+    plan = compile_plan(
+        Request(recipes=("sbert-nli-sts",), lang="mr", resources=resource_paths(given), seed=seed, overrides=overrides(sets)),
+        registry,
+        catalog,
+    )
     return {stage.name: stage.key for stage in plan.stages}
 
 

@@ -53,7 +53,7 @@ def test_sentence_transformers_gives_the_same_vectors_without_langadapt(built: t
 
 
 def test_the_full_build_takes_what_was_given(built: tuple[Path, Any], tiny: Path) -> None:
-    from langadapt.artifacts.release import full_build
+    from langadapt.release.card import full_build
 
     facts = json.loads((built[0] / "provenance.json").read_text())
     files = "--resource nli=pairs/nli.tsv --resource sts=pairs/sts.tsv --resource sts-test=pairs/sts.tsv"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langadapt.reporting import WINDOW, Pace, duration
+from langadapt.progress import WINDOW, Pace, duration
 
 
 class Clock:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_every_package_of_the_core_is_listed() -> None:
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     present = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "langadapt").rglob("__init__.py")}
-    assert listed == present | {"langadapt.data.languages", "langadapt.data.recipes"}
+    assert listed == present | {"langadapt.shipped.languages", "langadapt.shipped.recipes"}
 
 
 def test_requirements_install_every_plugin() -> None:

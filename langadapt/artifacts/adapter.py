@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from langadapt.artifacts.files import read_json, write_json
 from langadapt.errors import ModelError
+from langadapt.files import read_json, write_json
 from langadapt.modeling.loading import check_safetensors
-from langadapt.modeling.settings_files import read_settings_file
+from langadapt.settings_files import read_settings_file
 
 RECORD, CENTROID, SETUP = "adapter.json", "centroid.safetensors", "adapter_setup.json"
 

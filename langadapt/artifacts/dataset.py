@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langadapt.artifacts.files import read_json, write_json
 from langadapt.contracts.data import Columns, Role
 from langadapt.errors import DataError
+from langadapt.files import read_json, write_json
 
 if TYPE_CHECKING:
     from datasets import Dataset

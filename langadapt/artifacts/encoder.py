@@ -14,17 +14,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import sentence_folder, vocabulary
-from langadapt.artifacts.files import stamps, write_json
 from langadapt.contracts.encoder import EncoderSettings
 from langadapt.contracts.vectors import Pooler
 from langadapt.errors import ModelError
+from langadapt.files import stamps, write_json
 from langadapt.modeling.checkpoint_folder import header
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.modeling.framing import PairFrame, type_frame
 from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
 from langadapt.modeling.positions import room
-from langadapt.modeling.settings_files import read_settings_file
 from langadapt.modeling.surgery import size_of
+from langadapt.settings_files import read_settings_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -10,12 +10,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from langadapt.artifacts.encoder import SCORER, longest_text, pad_id
-from langadapt.artifacts.files import write_json
 from langadapt.errors import ModelError
+from langadapt.files import write_json
 from langadapt.modeling.framing import PairFrame, type_frame
 from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
 from langadapt.modeling.scorer import ScorerModule
-from langadapt.modeling.settings_files import read_settings_file
+from langadapt.settings_files import read_settings_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

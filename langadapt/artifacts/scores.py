@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from langadapt.artifacts.files import read_json, write_json
+from langadapt.files import read_json, write_json
 
 SCORES = "scores.json"
 

@@ -14,7 +14,7 @@ from typing import Any
 from langadapt.contracts.encoder import EncoderSettings
 from langadapt.errors import ModelError
 from langadapt.modeling.checkpoint_folder import header
-from langadapt.modeling.settings_files import inside, read_settings_file, read_settings_json, regular
+from langadapt.settings_files import inside, read_settings_file, read_settings_json, regular
 
 MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
 

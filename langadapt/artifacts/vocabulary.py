@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from langadapt.artifacts.files import read_json, write_text
 from langadapt.contracts.vocabulary import Mixture
+from langadapt.files import read_json, write_text
 
 FILE = "token_origins.json"
 COPIED = "copied"

@@ -34,7 +34,7 @@ def command(ctx: click.Context, /, processes: int, device: str, quiet: bool, as_
         sys.exit(_relaunched(processes, device))
     # One warning per dataset, tokenizer fork or deprecated argument of a library helps nobody here.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    from langadapt.runner import build
+    from langadapt.running.build import build
 
     outcome = build(
         make_request(values), plugins=ctx.obj["plugins"], store=values["store"], out=values["out"], quiet=quiet or as_json, device=device
@@ -55,7 +55,7 @@ def _relaunched(processes: int, device: str) -> int:
 
 def _say(outcome: Any, as_json: bool) -> None:
     from langadapt.artifacts import scores
-    from langadapt.artifacts.release import full_build, is_starter, licence_of
+    from langadapt.release.card import full_build, is_starter, licence_of
 
     release: Path | None = outcome.release
     if as_json:

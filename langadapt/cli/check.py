@@ -27,7 +27,7 @@ def command(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
     from langadapt.errors import LangadaptError, Problems, RegistryError, raise_all
     from langadapt.registry.catalog import SORTS
     from langadapt.registry.imports import internal_imports
-    from langadapt.runner import setup
+    from langadapt.registry.setup import setup
 
     registry, catalog = setup(ctx.obj["plugins"])
     paths = list(files) or [str(path) for sort in SORTS for path in catalog.files[sort].values()]
@@ -53,10 +53,11 @@ def command(ctx: click.Context, files: tuple[str, ...], as_json: bool) -> None:
 
 def _problems(path: str, registry: Registry) -> list[LangadaptError]:
     """Everything wrong with one manifest."""
-    from langadapt.compose import check_recipe, parse_manifest
     from langadapt.errors import LangadaptError, ManifestError, Problems
     from langadapt.manifests import yaml
     from langadapt.manifests.language import DomainManifest, LanguageManifest
+    from langadapt.manifests.parse import parse_manifest
+    from langadapt.planning.recipe_check import check_recipe
 
     try:
         document = yaml.load(Path(path))

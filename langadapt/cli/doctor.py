@@ -25,7 +25,7 @@ def command(ctx: click.Context, store: Path | None, as_json: bool) -> None:
     """Say what is installed, which devices and precisions there are, and what a build would need."""
     from langadapt import __version__
     from langadapt.modeling.precision import resolve_precision
-    from langadapt.runner import setup
+    from langadapt.registry.setup import setup
     from langadapt.store import default_root
 
     registry, catalog = setup(ctx.obj["plugins"])

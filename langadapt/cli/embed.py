@@ -51,10 +51,10 @@ def command(
     langadapt embed BASE texts.txt --adapter telecom=runs/en-telecom-domain-adapter/release
     langadapt embed BASE mixed.tsv --adapter telecom=… --adapter clinical=… --per-line
     """
-    from langadapt.artifacts import tables
+    from langadapt.data import tables
     from langadapt.errors import DataError
     from langadapt.inference.encoder import Encoder
-    from langadapt.runner import setup
+    from langadapt.registry.setup import setup
     from langadapt.store import disk_error
 
     if output is not None and output.suffix != ".npy":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.argument("encoders", nargs=-1, required=True)
 @click.option("--data", "files", multiple=True, required=True, metavar="PATH", help="Test file (repeatable).")
 @click.option("--test", "tests", multiple=True, metavar="PATH", help="Test file, where --data is what to learn from (repeatable).")
-@click.option("--evaluator", default="sts", show_default=True, help="Evaluator by name.")
+@click.option("--evaluator", help="Evaluator by name. [default: the similarity of sentences]")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the evaluator (repeatable).")
 @click.option("--score-range", type=(float, float), default=(0.0, 5.0), show_default=True, metavar="LOW HIGH")
 @click.option(
@@ -33,7 +33,7 @@ def command(
     encoders: tuple[str, ...],
     files: tuple[str, ...],
     tests: tuple[str, ...],
-    evaluator: str,
+    evaluator: str | None,
     options: tuple[str, ...],
     score_range: tuple[float, float],
     columns: tuple[str, ...],
@@ -60,8 +60,8 @@ def command(
     from langadapt.errors import DataError, PlanError
     from langadapt.inference.encoder import Encoder
     from langadapt.inference.scorer import Scorer
-    from langadapt.reporting import ConsoleLog
-    from langadapt.runner import setup
+    from langadapt.progress import ConsoleLog
+    from langadapt.registry.setup import setup
 
     registry, _ = setup(ctx.obj["plugins"])
     reading: dict[str, Any] = {
@@ -70,6 +70,7 @@ def command(
         "labels": dict(_named(item, "--label") for item in labels),
         "incomplete": "drop" if drop_incomplete else "refuse",
     }
+    evaluator = evaluator or registry.default(Evaluator.kind)
     slot: dict[str, Any] = {"use": evaluator, "data": _resource(files, reading, "--data"), **dict(_pair(item) for item in options)}
     if tests:
         slot["test"] = _resource(tests, reading, "--test")
@@ -99,7 +100,7 @@ def command(
 def _resource(files: tuple[str, ...], reading: dict[str, Any], option: str) -> Resource:
     """Files of this machine as a pinned resource."""
     from langadapt.manifests.resource import PathSource, Resource, Sources
-    from langadapt.plan import pin_paths
+    from langadapt.planning.pinning import pin_paths
 
     paths = tuple(Path(name).expanduser().absolute() for name in files)
     name = paths[0].name.split(".")[0] or paths[0].name if len(paths) == 1 else "test"

@@ -27,7 +27,7 @@ def command(ctx: click.Context, what: str | None, as_json: bool) -> None:
     from langadapt.contracts.kinds import KINDS
     from langadapt.errors import RegistryError, did_you_mean
     from langadapt.registry.catalog import SORTS
-    from langadapt.runner import setup
+    from langadapt.registry.setup import setup
 
     registry, catalog = setup(ctx.obj["plugins"])
     sorts = {f"{sort}s": sort for sort in SORTS}

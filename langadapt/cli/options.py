@@ -41,16 +41,6 @@ def components(kind: str) -> Complete:
     return complete
 
 
-def slot(given: str | None) -> str | dict[str, Any] | None:
-    """``NAME``, or a slot in YAML: ``{use: NAME, option: value}``."""
-    if given is None or not given.lstrip().startswith("{"):
-        return given
-    from langadapt.manifests import yaml
-
-    found: dict[str, Any] = yaml.parse(f"slot: {given}", "--translator").data["slot"]
-    return found
-
-
 def request_options(function: F) -> F:
     """What to build: language, domain, recipes, overrides."""
     for option in reversed(
@@ -113,18 +103,23 @@ def request_options(function: F) -> F:
 
 
 def make_request(values: dict[str, Any]) -> Request:
-    """The request of a command's options."""
+    """The request of a command's options: the one place where they are read.
+
+    Raises:
+        LangadaptError: an option that is not written as it must be.
+    """
     from langadapt.contracts.plan import Request
+    from langadapt.planning.request import overrides, resource_paths, slot
 
     return Request(
         recipes=tuple(values["recipes"]),
         lang=values["lang"],
         domain=values["domain"],
-        sets=tuple(values["sets"]),
+        overrides=overrides(values["sets"]),
         base=values["base"],
-        resources=tuple(values["resources"]),
+        resources=resource_paths(values["resources"]),
         sources=values["sources"],
-        translator=slot(values["translator"]),
+        translator=slot(values["translator"], "--translator"),
         licence_policy=values["licence_policy"],
         seed=values["seed"],
     )

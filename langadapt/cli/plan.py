@@ -24,13 +24,13 @@ def command(ctx: click.Context, /, as_json: bool, check_data: bool, **values: An
 
     Nothing is written.  A build checks its data too, before anything trains.
     """
-    from langadapt.runner import plan, states
+    from langadapt.running.build import plan, states
     from langadapt.store import Store, default_root
 
     request = make_request(values)
     compiled = plan(request, ctx.obj["plugins"])
     if check_data:
-        from langadapt import data_check
+        from langadapt.data import check as data_check
 
         for warning in data_check.check_data(compiled):
             click.secho(f"warning: {warning}", fg="yellow", err=True)

@@ -25,11 +25,11 @@ def command(ctx: click.Context, adapter: Path, base: str | None, merge: bool, ou
     langadapt release runs/en-telecom-domain-adapter/release --base intfloat/multilingual-e5-small -o telecom
     langadapt release ~/.cache/langadapt/store/objects/KEY --merge -o telecom-encoder
     """
-    from langadapt.inference import releasing
     from langadapt.inference.encoder import local_folder
-    from langadapt.runner import setup
-    from langadapt.stages.export import environment
+    from langadapt.registry.setup import setup
+    from langadapt.release import adapters as releasing
     from langadapt.store import disk_error
+    from langadapt.verbs.export.run import environment
 
     registry, _ = setup(ctx.obj["plugins"])
     folder = local_folder(base) if base else None

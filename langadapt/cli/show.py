@@ -43,7 +43,7 @@ def command(ctx: click.Context, sort: str, name: str, as_json: bool) -> None:
     from langadapt.contracts.kinds import KINDS
     from langadapt.errors import RegistryError, did_you_mean
     from langadapt.registry.catalog import SORTS
-    from langadapt.runner import setup
+    from langadapt.registry.setup import setup
 
     registry, catalog = setup(ctx.obj["plugins"])
     if sort in SORTS:
@@ -80,8 +80,8 @@ def _option(key: str, info: Any) -> dict[str, str]:
 
 
 def _check(sort: str, document: Any) -> None:
-    from langadapt.compose import parse_manifest
     from langadapt.manifests.language import DomainManifest, LanguageManifest
+    from langadapt.manifests.parse import parse_manifest
     from langadapt.manifests.recipe import RecipeManifest
 
     models: dict[str, type[BaseModel]] = {"language": LanguageManifest, "domain": DomainManifest, "recipe": RecipeManifest}

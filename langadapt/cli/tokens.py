@@ -29,7 +29,7 @@ def command(ctx: click.Context, /, corpus: str | None, budget: int, vocab_size: 
     langadapt tokens --lang mr
     langadapt tokens --lang id --domain twitter --base indolem/indobert-base-uncased --corpus tweets.txt.gz
     """
-    from langadapt.advisor import advise
+    from langadapt.running.advisor import advise
 
     if corpus:
         values["resources"] = (*values["resources"], f"corpus={corpus}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from langadapt.cli.options import components, slot
+from langadapt.cli.options import components
 
 
 @click.command("translate")
@@ -28,13 +28,14 @@ def command(
     \b
     langadapt translate stsb-en.tsv --from en --to gl --translator apertium -o stsb-gl.tsv
     """
-    from langadapt.artifacts import tables
     from langadapt.artifacts.dataset import TEXTS
     from langadapt.contracts.component import Context
     from langadapt.contracts.data import Translator
+    from langadapt.data import tables
     from langadapt.errors import DataError
-    from langadapt.reporting import ConsoleLog
-    from langadapt.runner import setup
+    from langadapt.planning.request import slot
+    from langadapt.progress import ConsoleLog
+    from langadapt.registry.setup import setup
     from langadapt.store import Store, default_root, disk_error
 
     rows = [row for _, row in tables.rows(table)]
@@ -46,7 +47,7 @@ def command(
         what = f"no column '{missing[0]}'" if missing else "no sentence column"
         raise DataError(what, where=str(table), hint=f"Its columns are {', '.join(rows[0])}; choose with --column NAME.")
     registry, _ = setup(ctx.obj["plugins"])
-    engine = registry.make(Translator, slot(translator) or "")
+    engine = registry.make(Translator, slot(translator, "--translator") or "")
     offer = engine.offer(source, target)
     if not offer.ready:
         raise DataError(f"the translator '{engine.name}' cannot serve {source} → {target}: {offer.needs}")

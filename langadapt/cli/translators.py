@@ -24,7 +24,7 @@ def command(ctx: click.Context, source: str, target: str, as_json: bool) -> None
     \b
     langadapt translators --from en --to gl
     """
-    from langadapt.runner import setup
+    from langadapt.registry.setup import setup
 
     registry, _ = setup(ctx.obj["plugins"])
     found = [_row(registry, item.ref.name, item.ref.summary, source, target) for item in registry.list("translator")]

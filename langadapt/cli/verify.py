@@ -15,8 +15,8 @@ from langadapt.cli.json_output import dumps
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def command(release: Path | None, store: Path | None, as_json: bool) -> None:
     """Check a RELEASE folder against its SHA256SUMS; without one, the store against its records."""
-    from langadapt.artifacts.release import check_sums
     from langadapt.errors import StoreError, raise_all
+    from langadapt.release.card import check_sums
     from langadapt.store import Store, default_root
 
     if release is not None:

@@ -139,6 +139,8 @@ class PairReader(Component):
     kind: ClassVar[str] = "pairs"
     columns: ClassVar[Columns]
     """Columns of the rows it yields.  It may yield others, of where a row came from, which no objective reads."""
+    in_translation: ClassVar[str] = ""
+    """Name of the reader, a :class:`TranslatedPairReader`, that makes the same rows of another language's data; empty without one."""
 
     @abstractmethod
     def pairs(self, translator: Translator | None, ctx: Context) -> Iterator[dict[str, Any]]:
@@ -153,6 +155,11 @@ class TranslatedPairReader(PairReader):
     """BCP 47 code of the data."""
     target_language: str
     """BCP 47 code to translate into."""
+
+    @classmethod
+    def checks(cls, source: str, target: str) -> list[Any]:
+        """Selectors, as slots, that rows go through unless the user names others; `source` and `target` are BCP 47 codes."""
+        return []
 
     @abstractmethod
     def share(self, translator: Translator, ctx: Context, rank: int, world: int) -> None:

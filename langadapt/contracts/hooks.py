@@ -30,6 +30,8 @@ class ComponentRef:
     target: str
     """``package.module:Class``."""
     summary: str = ""
+    default: bool = False
+    """True for the one of its kind that a command takes where its user names none."""
 
 
 @hookspec

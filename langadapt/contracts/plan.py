@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from langadapt.contracts.data import Role
-from langadapt.manifests.recipe import Stage
 from langadapt.manifests.resource import Resource
+from langadapt.manifests.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,14 @@ class Request:
     """What the user asked for, before anything is looked up."""
 
     recipes: tuple[str, ...]
+    """Names, or paths of files; several are chained."""
     lang: str | None = None
     domain: str | None = None
-    sets: tuple[str, ...] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted path (``stages.NAME.OPTION``, ``lang.KEY``, ``domain.KEY``) → value, as ``--set`` gives them."""
     base: str | None = None
-    resources: tuple[str, ...] = ()
+    resources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name → the files that stand for it."""
     sources: str | None = None
     translator: str | dict[str, Any] | None = None
     licence_policy: str = "any"

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 from langadapt.contracts import lazy
 
 if TYPE_CHECKING:
-    from langadapt.artifacts import retrieval, tables
     from langadapt.artifacts.dataset import TEXTS, from_rows
-    from langadapt.artifacts.fetch import Pinned, fetch
-    from langadapt.artifacts.files import read_json, stable_hash
-    from langadapt.artifacts.labelled import Labelled
-    from langadapt.artifacts.labelled import read as read_labelled
-    from langadapt.artifacts.pairs import NLI_COLUMNS, STS_COLUMNS, nli_rows, sts_rows
-    from langadapt.artifacts.retrieval import held_out
-    from langadapt.artifacts.tagged import Sentence
-    from langadapt.artifacts.tagged import read as read_tagged
+    from langadapt.data import retrieval, tables
+    from langadapt.data.fetch import Pinned, fetch
+    from langadapt.data.labelled import Labelled
+    from langadapt.data.labelled import read as read_labelled
+    from langadapt.data.pairs import NLI_COLUMNS, STS_COLUMNS, nli_rows, sts_rows
+    from langadapt.data.retrieval import held_out
+    from langadapt.data.tagged import Sentence
+    from langadapt.data.tagged import read as read_tagged
+    from langadapt.files import read_json, stable_hash
 
 __all__ = [
     "NLI_COLUMNS",
@@ -39,22 +39,22 @@ __all__ = [
 __getattr__ = lazy.homes(
     __name__,
     {
-        "Labelled": "langadapt.artifacts.labelled",
-        "NLI_COLUMNS": "langadapt.artifacts.pairs",
-        "Pinned": "langadapt.artifacts.fetch",
-        "STS_COLUMNS": "langadapt.artifacts.pairs",
-        "Sentence": "langadapt.artifacts.tagged",
+        "Labelled": "langadapt.data.labelled",
+        "NLI_COLUMNS": "langadapt.data.pairs",
+        "Pinned": "langadapt.data.fetch",
+        "STS_COLUMNS": "langadapt.data.pairs",
+        "Sentence": "langadapt.data.tagged",
         "TEXTS": "langadapt.artifacts.dataset",
-        "fetch": "langadapt.artifacts.fetch",
+        "fetch": "langadapt.data.fetch",
         "from_rows": "langadapt.artifacts.dataset",
-        "held_out": "langadapt.artifacts.retrieval",
-        "nli_rows": "langadapt.artifacts.pairs",
-        "read_json": "langadapt.artifacts.files",
-        "read_labelled": "langadapt.artifacts.labelled:read",
-        "read_tagged": "langadapt.artifacts.tagged:read",
-        "retrieval": "langadapt.artifacts:retrieval",
-        "stable_hash": "langadapt.artifacts.files",
-        "sts_rows": "langadapt.artifacts.pairs",
-        "tables": "langadapt.artifacts:tables",
+        "held_out": "langadapt.data.retrieval",
+        "nli_rows": "langadapt.data.pairs",
+        "read_json": "langadapt.files",
+        "read_labelled": "langadapt.data.labelled:read",
+        "read_tagged": "langadapt.data.tagged:read",
+        "retrieval": "langadapt.data:retrieval",
+        "stable_hash": "langadapt.files",
+        "sts_rows": "langadapt.data.pairs",
+        "tables": "langadapt.data:tables",
     },
 )

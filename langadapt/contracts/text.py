@@ -18,13 +18,10 @@ if TYPE_CHECKING:
         word_places,
     )
     from langadapt.modeling.token_ids import plain_backend, token_ids
-    from langadapt.modeling.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast, BothEnds
 
 __all__ = [
     "ETHIOPIC",
     "ORDER",
-    "BidirectionalWordPieceTokenizerFast",
-    "BothEnds",
     "compare",
     "decompose",
     "icu_segments",
@@ -44,8 +41,6 @@ __all__ = [
 __getattr__ = lazy.homes(
     __name__,
     {
-        "BidirectionalWordPieceTokenizerFast": "langadapt.modeling.tokenization_bidirectional",
-        "BothEnds": "langadapt.modeling.tokenization_bidirectional",
         "ETHIOPIC": "langadapt.modeling.characters",
         "ORDER": "langadapt.modeling.characters",
         "compare": "langadapt.modeling.segmentation",

@@ -61,6 +61,16 @@ class TokenizerTrainer(Component):
         `texts` can be walked more than once.
         """
 
+    def alternatives(self, base: PreTrainedTokenizerFast, scripts: list[str], budget: int, vocab_size: int) -> dict[str, TokenizerTrainer]:
+        """For a trainer that chooses among others: these, by what they do to the base's vocabulary (``prune``, ``extend`` …).
+
+        Args:
+            scripts: ISO 15924 codes of the language.
+            budget: tokens that an extension may add.
+            vocab_size: entries of a vocabulary that takes the base's place.
+        """
+        return {}
+
 
 class VocabInit(Component):
     """kind ``vocab-init``: proposes where new embedding rows come from; the core alone applies it."""

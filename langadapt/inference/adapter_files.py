@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langadapt.artifacts.files import path_identity, stamps
 from langadapt.errors import ModelError
+from langadapt.files import path_identity, stamps
 from langadapt.modeling.loading import check_safetensors
-from langadapt.modeling.settings_files import read_settings_file
+from langadapt.settings_files import read_settings_file
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -22,11 +22,11 @@ import torch
 from langadapt.artifacts import adapter as light
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder, pad_id
-from langadapt.artifacts.fetch import CHECKPOINT_FILES, hub_error
 from langadapt.contracts.component import Component, Log, SilentLog
 from langadapt.contracts.data import Normalizer
 from langadapt.contracts.encoder import EncoderSettings
 from langadapt.contracts.vectors import Fitted, MultiVectors, Pooler, Transform
+from langadapt.data.fetch import CHECKPOINT_FILES, hub_error
 from langadapt.errors import DataError, ModelError
 from langadapt.inference.adapter_files import parts_of, steady_reader
 from langadapt.inference.bank import AdapterBank, Lease
@@ -633,7 +633,7 @@ def _log(progress: bool | Log) -> Log:
     if progress is False:
         return SilentLog()
     if progress is True:
-        from langadapt.reporting import ConsoleLog
+        from langadapt.progress import ConsoleLog
 
         return ConsoleLog()
     return progress

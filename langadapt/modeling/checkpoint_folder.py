@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.errors import ModelError
-from langadapt.modeling.settings_files import inside, read_settings_file, regular
+from langadapt.settings_files import inside, read_settings_file, regular
 
 CONFIG, SINGLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")

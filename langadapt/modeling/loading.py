@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langadapt.errors import ModelError
+from langadapt.modeling import tokenizer_classes
 from langadapt.modeling.checkpoint_folder import CheckpointFolder, header, look, tokenizer_view, view
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if not any((folder / name).is_file() for name in VOCABULARIES):
         known = ", ".join(VOCABULARIES)
         raise ModelError("the checkpoint has no tokenizer", where=str(folder), hint=f"Put one of {known} beside the weights.")
-    from langadapt.modeling import tokenization_bidirectional as both
-
-    with tokenizer_view(folder, (both.COUNTS,)) as place:
+    with tokenizer_view(folder, tuple(tokenizer_classes.stated())) as place:
         options: dict[str, Any] = {"fix_mistral_regex": False} if _warns_of_mistral(place) else {}  # its advice breaks pre-tokenizers
-        family: Any = both.BidirectionalWordPieceTokenizerFast if (place / both.COUNTS).is_file() else AutoTokenizer
+        family: Any = tokenizer_classes.class_for(place) or AutoTokenizer
+        if family is AutoTokenizer:
+            tokenizer_classes.say_code_is_left_out(folder)
         try:
             found = family.from_pretrained(str(place), use_fast=True, trust_remote_code=False, local_files_only=True, **options)
             if found.is_fast:  # a template that names a token it does not know ends the first text in a panic
@@ -381,20 +382,10 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
-    _carry_code(tokenizer, folder, config)
+    tokenizer_classes.carry_code(tokenizer, folder, config)
     for key in ("is_local", "local_files_only", "name_or_path"):  # where it was loaded from is nobody's business
         config.pop(key, None)
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _carry_code(tokenizer: PreTrainedTokenizerFast, folder: Path, config: dict[str, Any]) -> None:
-    """Put the code of a tokenizer of ours beside its files, for loaders that may run it."""
-    from langadapt.modeling import tokenization_bidirectional as both
-
-    if isinstance(tokenizer, both.BidirectionalWordPieceTokenizerFast):
-        source = Path(both.__file__)
-        (folder / source.name).write_bytes(source.read_bytes())
-        config["auto_map"] = {"AutoTokenizer": [None, f"{source.stem}.{type(tokenizer).__name__}"]}
 
 
 class _quiet:

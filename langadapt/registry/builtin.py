@@ -29,4 +29,4 @@ def langadapt_components() -> Iterable[ComponentRef]:
 def langadapt_data_dirs() -> Iterable[Path]:
     # In a checkout the manifests stand at the top level; a wheel carries them inside the package.
     package = Path(__file__).resolve().parent.parent
-    return [folder for folder in (package / "data", package.parent) if (folder / "recipes").is_dir()]
+    return [folder for folder in (package / "shipped", package.parent) if (folder / "recipes").is_dir()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -56,7 +56,7 @@ class Registry:
         found = [item for (k, _), item in sorted(self._listed.items()) if kind in (None, k)]
         return found
 
-    def names(self, kind: str) -> Iterable[str]:
+    def names(self, kind: str) -> Sequence[str]:
         """The names of one kind."""
         return [name for k, name in self._listed if k == kind]
 
@@ -128,6 +128,19 @@ class Registry:
         found = self.build(contract.kind, slot, where)
         assert isinstance(found, contract)
         return found
+
+    def default(self, kind: str) -> str:
+        """The name of what commands take of a kind where their user names none.
+
+        Raises:
+            RegistryError: no plugin that is installed brings one, or several do.
+        """
+        found = [item for item in self.list(kind) if item.ref.default]
+        if len(found) == 1:
+            return found[0].ref.name
+        claimed = " and ".join(f"'{item.ref.name}' of plugin '{item.plugin}'" for item in found)
+        what = f"{claimed} each call themselves the {kind} that is taken by default" if found else f"no plugin brings a {kind} by default"
+        raise RegistryError(what, hint=f"Name one: {', '.join(self.names(kind))}." if self.names(kind) else "Install langadapt's plugins.")
 
     def _inner(self, kind: str, value: Any, where: str | None) -> Any:
         """An option that is a component, or a list of them, built."""

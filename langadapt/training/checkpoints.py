@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from langadapt.artifacts.files import file_digest, read_json, stable_hash, write_json
 from langadapt.errors import StageFailed, StoreError
+from langadapt.files import file_digest, read_json, stable_hash, write_json
 
 WEIGHTS, MOMENTS, STATE = "weights.safetensors", "moments.safetensors", "state.json"
 

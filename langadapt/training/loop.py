@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the loop needs to know; see :class:`langadapt.manifests.recipe.Train` for the meanings."""
+    """What the loop needs to know; see :class:`langadapt.verbs.train.options.Train` for the meanings."""
 
     steps: int
     batch_size: int

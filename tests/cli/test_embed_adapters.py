@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from langadapt import Encoder
+from langadapt.planning.request import resource_paths
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -43,7 +44,8 @@ OWN = [name for name in WORDS for _ in range(6)]
 @pytest.fixture(scope="module")
 def releases(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two adapters of the small encoder, trained for a moment on a few sentences of their domain."""
-    from langadapt.runner import Request, build
+    from langadapt.contracts.plan import Request
+    from langadapt.running.build import build
 
     folder = tmp_path_factory.mktemp("releases")
     (folder / "short.yaml").write_text(RECIPE, encoding="utf-8")
@@ -52,7 +54,7 @@ def releases(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         rows = "".join(line.format(word, word) + "\n" for word in WORDS[domain])
         (folder / f"{domain}.tsv").write_text("query\tpassage\n" + rows, encoding="utf-8")
         resource = (f"pairs={folder / domain}.tsv",)
-        request = Request((str(folder / "short.yaml"),), "en", domain, base=str(tiny), resources=resource)
+        request = Request((str(folder / "short.yaml"),), "en", domain, base=str(tiny), resources=resource_paths(resource))
         release = build(request, store=folder / "store", out=folder / domain, quiet=True, device="cpu").release
         assert release is not None
         found[domain] = release

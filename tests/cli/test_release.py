@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from langadapt import Encoder
-from langadapt.artifacts.files import read_json
-from langadapt.artifacts.release import check_sums
-from langadapt.runner import Outcome, Request, build
+from langadapt.contracts.plan import Request
+from langadapt.files import read_json
+from langadapt.release.card import check_sums
+from langadapt.running.build import build
+from langadapt.running.runner import Outcome
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -45,7 +47,7 @@ def built(tiny: Path, folder: Path, adaptation: str, normalizer: str = "") -> Ou
     (folder / "short.yaml").write_text(recipe, encoding="utf-8")
     rows = "".join(f"What does {word} do in 5G NR?\tThe UE and the gNB signal {word} over the radio.\n" for word in WORDS)
     (folder / "pairs.tsv").write_text("query\tpassage\n" + rows, encoding="utf-8")
-    asked = Request((str(folder / "short.yaml"),), "en", "telecom", base=str(tiny), resources=(f"pairs={folder / 'pairs.tsv'}",))
+    asked = Request((str(folder / "short.yaml"),), "en", "telecom", base=str(tiny), resources={"pairs": (str(folder / "pairs.tsv"),)})
     return build(asked, store=folder / "store", out=folder / adaptation, quiet=True, device="cpu")
 
 
@@ -201,7 +203,7 @@ def test_a_damaged_adapter(name: str, release: Run, lora: Outcome, tiny: Path, t
 def test_a_failure_in_the_middle_leaves_nothing(
     release: Run, lora: Outcome, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from langadapt.artifacts import release as releases
+    from langadapt.release import card as releases
 
     def full(folder: Path) -> None:
         raise OSError(28, "No space left on device")

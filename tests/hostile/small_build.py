@@ -10,7 +10,9 @@ from typing import Any
 import matrix
 
 from langadapt.contracts.plan import Request
-from langadapt.runner import Outcome, build
+from langadapt.planning.request import resource_paths
+from langadapt.running.build import build
+from langadapt.running.runner import Outcome
 
 PAIRS = [
     ("the cat sat on the mat", "a cat is on a mat", 4.5),
@@ -60,7 +62,12 @@ class Small:
 
     def request(self, **changes: Any) -> Request:
         resources = (f"sts={self.root / 'sts.tsv'}", f"sts-test={self.root / 'test.tsv'}")
-        given = {"recipes": (str(self.root / "small.yaml"),), "lang": "en", "base": str(self.root / "base"), "resources": resources}
+        given = {
+            "recipes": (str(self.root / "small.yaml"),),
+            "lang": "en",
+            "base": str(self.root / "base"),
+            "resources": resource_paths(resources),
+        }
         return Request(**{**given, **changes})  # type: ignore[arg-type]
 
     def build(self) -> Outcome:

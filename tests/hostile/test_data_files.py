@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from files import gzip_of_one_line, text_damage  # type: ignore[import-not-found]
 
-from langadapt.artifacts import labelled, pairs, retrieval, tables, tagged
-from langadapt.artifacts.fetch import fetch
 from langadapt.contracts.component import Context, SilentLog
+from langadapt.data import labelled, pairs, retrieval, tables, tagged
+from langadapt.data.fetch import fetch
 from langadapt.errors import DataError
 from langadapt.manifests.resource import PathSource, Resource, Sources
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 
 
 class Hear(SilentLog):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from small_build import Small, flip  # type: ignore[import-not-found]
 
-from langadapt import publishing, runner
 from langadapt.errors import DataError, LangadaptError, StoreError
+from langadapt.running import build, publishing
 from langadapt.store import Store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,7 +81,7 @@ def test_a_malformed_record_is_damage_and_not_the_end(small: Small, content: byt
 
 
 def test_strangers_in_a_release_are_seen(small: Small) -> None:
-    from langadapt.artifacts.release import check_sums
+    from langadapt.release.card import check_sums
 
     release = small.run_folder / "release"
     assert not list(check_sums(release))
@@ -95,7 +95,7 @@ def test_strangers_in_a_release_are_seen(small: Small) -> None:
 @pytest.mark.parametrize("name", ["sts.tsv", "test.tsv", "base/model.safetensors"])
 def test_a_source_that_changes_after_the_plan_stops_the_build(small: Small, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(small.store)
-    compiled = runner.compile_plan
+    compiled = build.compile_plan
 
     def then_changed(*given: Any) -> Any:
         plan = compiled(*given)
@@ -103,13 +103,13 @@ def test_a_source_that_changes_after_the_plan_stops_the_build(small: Small, name
         file.write_bytes(file.read_bytes().replace(b"4.5", b"1.5") if name.endswith("tsv") else file.read_bytes()[:-1] + b"\x01")
         return plan
 
-    monkeypatch.setattr(runner, "compile_plan", then_changed)
+    monkeypatch.setattr(build, "compile_plan", then_changed)
     with pytest.raises(DataError, match="changed since the plan was made"):
         small.build()
 
 
 def test_a_source_that_changes_while_it_is_read_stops_the_build(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    from langadapt.artifacts import tables
+    from langadapt.data import tables
 
     shutil.rmtree(small.store)
     rows = tables.rows
@@ -121,10 +121,10 @@ def test_a_source_that_changes_while_it_is_read_stops_the_build(small: Small, mo
                 path.write_bytes(path.read_bytes().replace(b"4.5", b"1.5"))
             yield row
 
-    from langadapt import data_check
+    from langadapt.data import check as data_check
 
     monkeypatch.setattr(data_check, "check_data", lambda *_: [])
-    monkeypatch.setattr(runner, "check_data", lambda *_: [])
+    monkeypatch.setattr(build, "check_data", lambda *_: [])
     monkeypatch.setattr(tables, "rows", slowly)
     with pytest.raises(DataError, match="changed since the plan was made"):
         small.build()

@@ -18,7 +18,7 @@ from small_build import RECIPE, Small  # type: ignore[import-not-found]
 from langadapt.contracts.plan import Request
 from langadapt.errors import LONGEST, LangadaptError
 from langadapt.manifests import yaml
-from langadapt.plan import compile_plan
+from langadapt.planning.compile import compile_plan
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.registry import Registry
 

@@ -18,8 +18,8 @@ from langadapt.artifacts import adapter as adapters
 from langadapt.errors import ModelError
 from langadapt.inference.adapter_files import AdapterWeights, Bottleneck, LowRank, read_adapter
 from langadapt.inference.bank import AdapterBank
-from langadapt.inference.merging import merge, merged, servable
 from langadapt.modeling.loading import load_model, quantization_options
+from langadapt.release.merging import merge, merged, servable
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
 

@@ -19,10 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from langadapt.errors import ModelError
 from langadapt.inference.adapter_files import AdapterWeights, Bottleneck, LowRank, Scale, read_adapter
 from langadapt.inference.bank import AdapterBank
-from langadapt.inference.merging import merge
 from langadapt.inference.reading import Reading
 from langadapt.inference.stacks import WIDE
 from langadapt.modeling.loading import load_model, quantization_options
+from langadapt.release.merging import merge
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

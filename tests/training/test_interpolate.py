@@ -9,10 +9,11 @@ import torch
 
 from langadapt.contracts.plan import Request
 from langadapt.errors import PlanError
-from langadapt.plan import compile_plan
+from langadapt.planning.compile import compile_plan
+from langadapt.planning.request import overrides, resource_paths
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.registry import Registry
-from langadapt.stages.train import interpolate, weights_of
+from langadapt.verbs.train.run import interpolate, weights_of
 
 
 def test_weights_move_back_by_their_share() -> None:
@@ -38,15 +39,15 @@ def test_generated_data_are_blended_and_others_are_not(registry: Registry, catal
     starter = Request(recipes=("sbert-nli-sts",), lang="mr")
     assert shares(starter, registry, catalog) == {"sbert-nli": 0.5, "sbert-sts": 0.5}
     given = tuple(f"{name}={pairs[part]}" for name, part in (("nli", "nli"), ("sts", "sts"), ("sts-test", "sts")))
-    assert shares(Request(recipes=("sbert-nli-sts",), lang="mr", resources=given), registry, catalog) == {
+    assert shares(Request(recipes=("sbert-nli-sts",), lang="mr", resources=resource_paths(given)), registry, catalog) == {
         "sbert-nli": 1.0,
         "sbert-sts": 1.0,
     }
-    chosen = Request(recipes=("sbert-nli-sts",), lang="mr", sets=("stages.sbert-nli.interpolate=1",))
+    chosen = Request(recipes=("sbert-nli-sts",), lang="mr", overrides=overrides(("stages.sbert-nli.interpolate=1",)))
     assert shares(chosen, registry, catalog)["sbert-nli"] == 1.0
 
 
 def test_an_adapter_is_not_blended(registry: Registry, catalog: Catalog) -> None:
     sets = ("stages.sbert-nli.adaptation=lora", "stages.sbert-nli.interpolate=0.5", "stages.sbert-sts.adaptation=lora")
     with pytest.raises(PlanError, match="'lora' leaves those of the base as they are"):
-        compile_plan(Request(recipes=("sbert-nli-sts",), lang="mr", sets=sets), registry, catalog)
+        compile_plan(Request(recipes=("sbert-nli-sts",), lang="mr", overrides=overrides(sets)), registry, catalog)

@@ -19,9 +19,9 @@ from langadapt.errors import StageFailed
 from langadapt.modeling.heads import output_layer
 from langadapt.modeling.pooling import Mean
 from langadapt.registry.registry import Registry
-from langadapt.stages.fitting import set_dropout
 from langadapt.training.loop import Settings, Step, Validation, _Run, train
 from langadapt.training.tokenized import TokenizedRows
+from langadapt.verbs.train.fitting import set_dropout
 
 TEXTS = [
     "एक माणूस गिटार वाजवत आहे.",

@@ -13,10 +13,10 @@ from datasets import Dataset
 from langadapt.artifacts import encoder as encoders
 from langadapt.contracts import Context, Objective, Optimizer, Pooler, Schedule
 from langadapt.registry.registry import Registry
-from langadapt.stages.fitting import set_dropout
 from langadapt.training.loop import Settings, Step, _Run, step_seed
 from langadapt.training.optimizer import parameter_groups
 from langadapt.training.tokenized import Ragged, TokenizedRows
+from langadapt.verbs.train.fitting import set_dropout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from langadapt.errors import ModelError
 from langadapt.inference.adapter_files import AdapterWeights, LowRank, Scale, read_adapter
 from langadapt.inference.bank import AdapterBank
-from langadapt.inference.merging import merge
 from langadapt.modeling.loading import load_model, quantization_options
+from langadapt.release.merging import merge
 
 adapters = pytest.importorskip("adapters")
 

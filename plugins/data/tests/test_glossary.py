@@ -13,7 +13,7 @@ from langadapt_data.glossary import definitions
 from langadapt.contracts.component import Context
 from langadapt.errors import DataError
 from langadapt.manifests.resource import PathSource, Resource, Sources
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 
 
 @pytest.mark.parametrize(

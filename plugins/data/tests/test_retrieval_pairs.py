@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from langadapt_data.pairs import Retrieval
 
-from langadapt.artifacts import retrieval
 from langadapt.contracts.component import Context
+from langadapt.data import retrieval
 from langadapt.errors import DataError, PlanError
 from langadapt.manifests.resource import PathSource, Resource, Sources
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 
 
 def resource(*paths: Path, **options: Any) -> Resource:

@@ -16,7 +16,7 @@ from langadapt_evaluators.isotropy import iso_score, mean_cosine, partition
 from langadapt_evaluators.tagging import spans
 from langadapt_evaluators.thresholds import auc, youden
 
-from langadapt.artifacts.tagged import read
+from langadapt.data.tagged import read
 from langadapt.errors import DataError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -103,7 +103,7 @@ def test_sentiment_of_real_tweets(run: Run, data: Path, e5: Path, tmp_path: Path
 def test_fine_tuning_learns_and_leaves_the_encoder_alone(tiny: Path, registry: Any, ctx: Any, tmp_path: Path) -> None:
     from langadapt.inference.encoder import Encoder
     from langadapt.manifests.resource import PathSource, Resource, Sources
-    from langadapt.plan import pin_paths
+    from langadapt.planning.pinning import pin_paths
 
     path = tmp_path / "t.tsv"
     words = {"good": ("गिटार", "पाऊस"), "bad": ("बाजार", "शिक्षक")}

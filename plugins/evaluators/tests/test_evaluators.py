@@ -21,7 +21,7 @@ from langadapt.contracts.component import Context
 from langadapt.errors import DataError
 from langadapt.inference.encoder import Encoder
 from langadapt.manifests.resource import PathSource, Resource, Sources
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -15,13 +15,13 @@ import pytest
 import torch
 from langadapt_evaluators.retrieval import Retrieval
 
-from langadapt.artifacts.retrieval import held_out
 from langadapt.contracts.component import Context
 from langadapt.contracts.results import Score
+from langadapt.data.retrieval import held_out
 from langadapt.errors import DataError
 from langadapt.inference.encoder import Encoder
 from langadapt.manifests.resource import PathSource, Resource, Sources
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

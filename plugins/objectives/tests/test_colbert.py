@@ -86,7 +86,7 @@ def test_training_search_and_release(tiny: Path, registry: Registry, tmp_path: P
     sources = {"path": {"paths": [str(table)]}}
     resource = {"name": "q", "format": "retrieval", "sources": sources}
     from langadapt.manifests.resource import Resource
-    from langadapt.plan import pin_paths
+    from langadapt.planning.pinning import pin_paths
 
     data = Resource.model_validate(resource)
     data = data.model_copy(update={"pinned": pin_paths(data, (table,), "here")})

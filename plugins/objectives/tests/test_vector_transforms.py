@@ -15,7 +15,7 @@ from langadapt.artifacts import encoder as encoders
 from langadapt.contracts import Pooler
 from langadapt.errors import DataError
 from langadapt.registry.registry import Registry
-from langadapt.stages.fit_transform import add_linear
+from langadapt.verbs.fit_transform.run import add_linear
 
 VECTORS = np.random.default_rng(0).normal(size=(500, 24)).astype(np.float32) * np.linspace(0.1, 3, 24, dtype=np.float32) + 1
 TEXTS = ["एक माणूस गिटार वाजवत आहे", "घर", "आज पाऊस पडला", "शाळा बंद आहे", "ती गाते", "नदी वाहते"]

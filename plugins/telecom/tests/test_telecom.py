@@ -42,7 +42,7 @@ def test_clause_numbers_go() -> None:
 
 def test_asn1_blocks(registry: Any, ctx: Context, tmp_path: Path) -> None:
     from langadapt.manifests.resource import PathSource, Resource, Sources
-    from langadapt.plan import pin_paths
+    from langadapt.planning.pinning import pin_paths
 
     path = tmp_path / "ts.txt"
     text = "The RRC setup procedure establishes the SRB1 of the UE.\n-- ASN1START\nRRCSetup-IEs SEQUENCE { a INTEGER }\n-- ASN1STOP\n"

@@ -18,21 +18,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langadapt_tokenizers import tokenization_bidirectional
 from langadapt_tokenizers.advised import Advised
 from langadapt_tokenizers.extend import Extend
 from langadapt_tokenizers.prune import Prune
+from langadapt_tokenizers.tokenization_bidirectional import FEW, BidirectionalWordPieceTokenizerFast, BothEnds
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.contracts.component import Context
 from langadapt.contracts.vocabulary import Vocab
-from langadapt.modeling import tokenization_bidirectional
 from langadapt.modeling.characters import ETHIOPIC, decompose, recompose
 from langadapt.modeling.loading import load_tokenizer, save_tokenizer
 from langadapt.modeling.surgery import apply_mixture, vocab_of
 from langadapt.modeling.token_ids import token_ids
-from langadapt.modeling.tokenization_bidirectional import FEW, BidirectionalWordPieceTokenizerFast, BothEnds
 
 
 def texts(data: Path, language: str, start: int, count: int) -> list[str]:

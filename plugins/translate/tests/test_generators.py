@@ -13,7 +13,7 @@ import pytest
 
 from langadapt.contracts import Context, PairReader, Resource
 from langadapt.errors import DataError, RegistryError
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 from langadapt.registry.registry import Registry
 
 TEXTS = ["एक माणूस गिटार वाजवत आहे", "आज पाऊस पडला आणि शाळा बंद आहे", "शेतकरी शेतात काम करतो"]

@@ -9,7 +9,7 @@ import pytest
 
 from langadapt.contracts.component import Context
 from langadapt.errors import DataError
-from langadapt.plan import Pinner
+from langadapt.planning.pinning import Pinner
 from langadapt.registry.registry import Registry
 
 from .conftest import SENTENCES
@@ -19,8 +19,8 @@ LEFT = list(SENTENCES)
 
 def pinned(registry: Registry, slot: dict[str, Any]) -> Any:
     """A translator whose checkpoint a plan has pinned."""
-    from langadapt.compose import RawStage
     from langadapt.manifests import yaml
+    from langadapt.planning.raw import RawStage
 
     built = registry.build("translator", slot)
     stage = RawStage("s", {}, yaml.parse("recipe: r", "r.yaml"), (), "r")

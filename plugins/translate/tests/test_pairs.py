@@ -24,7 +24,7 @@ from langadapt.contracts.component import Context
 from langadapt.contracts.data import Offer, Translation
 from langadapt.errors import DataError, StoreError
 from langadapt.inference.encoder import Encoder
-from langadapt.plan import Pinner
+from langadapt.planning.pinning import Pinner
 from langadapt.registry.registry import Registry
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -130,9 +130,9 @@ class Counting:
 
 @pytest.fixture
 def nli(tmp_path: Path, registry: Registry) -> TranslatedNli:
-    from langadapt.compose import RawStage
     from langadapt.manifests import yaml
     from langadapt.manifests.resource import PathSource, Resource, Sources
+    from langadapt.planning.raw import RawStage
 
     path = tmp_path / "nli.tsv"
     lines = [f"p{i % 300}\th{i}\tneutral" for i in range(600)]
@@ -214,7 +214,7 @@ def test_a_build_translates_what_the_language_lacks(apertium: None, run: Run, ti
     assert "<svg" in page
     key = json.loads(done.stdout)["keys"]["nli"]
     from langadapt.artifacts import dataset
-    from langadapt.artifacts.release import full_build
+    from langadapt.release.card import full_build
 
     assert full_build(json.loads((tmp_path / "out" / "release" / "provenance.json").read_text())).endswith(" --translator apertium")
 

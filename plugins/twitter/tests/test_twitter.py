@@ -92,7 +92,7 @@ def test_options(options: dict[str, Any], text: str, expected: str) -> None:
 
 def documents(path: Path, registry: Any, ctx: Any, **options: Any) -> list[str]:
     from langadapt.manifests.resource import PathSource, Resource, Sources
-    from langadapt.plan import pin_paths
+    from langadapt.planning.pinning import pin_paths
 
     data = Resource(name="posts", format="text", sources=Sources(path=PathSource(paths=[str(path)])))
     data = data.model_copy(update={"pinned": pin_paths(data, (path,), "test")})

@@ -22,7 +22,7 @@ from langadapt.contracts.vocabulary import Vocab
 from langadapt.errors import DataError, ModelError
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.modeling.surgery import apply_mixture, vocab_of
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

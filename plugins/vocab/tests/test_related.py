@@ -19,7 +19,7 @@ from langadapt.contracts.vocabulary import Vocab
 from langadapt.errors import DataError, ModelError
 from langadapt.manifests.resource import Format, PathSource, Resource, Sources
 from langadapt.modeling.surgery import vocab_of
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 
 
 def resource(path: Path, form: Format, **columns: str) -> Resource:

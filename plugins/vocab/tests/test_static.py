@@ -24,7 +24,7 @@ from langadapt.errors import DataError, ModelError
 from langadapt.manifests.resource import PathSource, Resource, Sources
 from langadapt.modeling.loading import load_model, load_tokenizer
 from langadapt.modeling.surgery import apply_mixture, vocab_of
-from langadapt.plan import pin_paths
+from langadapt.planning.pinning import pin_paths
 
 
 def marathi(data: Path, count: int) -> list[str]:

@@ -22,6 +22,7 @@ class Nli(PairReader):
     name: ClassVar[str] = "nli"
     version: ClassVar[str] = "1"
     columns: ClassVar[Columns] = NLI_COLUMNS
+    in_translation: ClassVar[str] = "translated-nli"
 
     data: Resource
 
@@ -34,6 +35,7 @@ class Sts(PairReader):
 
     name: ClassVar[str] = "sts"
     columns: ClassVar[Columns] = STS_COLUMNS
+    in_translation: ClassVar[str] = "translated-sts"
 
     data: Resource
 

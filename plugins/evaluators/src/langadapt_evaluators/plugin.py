@@ -15,7 +15,13 @@ def langadapt_components() -> Iterable[ComponentRef]:
             "evaluator", "pseudo-perplexity", "langadapt_evaluators.pseudo_perplexity:PseudoPerplexity", "surprise at running text"
         ),
         ComponentRef("evaluator", "layer-sweep", "langadapt_evaluators.layer_sweep:LayerSweep", "another evaluator, layer by layer"),
-        ComponentRef("evaluator", "sts", "langadapt_evaluators.sts:Sts", "Spearman and Pearson correlation with human similarity scores"),
+        ComponentRef(
+            "evaluator",
+            "sts",
+            "langadapt_evaluators.sts:Sts",
+            "Spearman and Pearson correlation with human similarity scores",
+            default=True,
+        ),
         ComponentRef("evaluator", "retrieval", "langadapt_evaluators.retrieval:Retrieval", "exact search: MRR, nDCG, recall, accuracy"),
         ComponentRef("evaluator", "bm25", "langadapt_evaluators.bm25:Bm25", "the same search by words alone, to compare with"),
         ComponentRef(

@@ -12,7 +12,11 @@ def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("exporter", "transformers", "langadapt_exporters.checkpoint:Transformers", "a plain transformers checkpoint"),
         ComponentRef(
-            "exporter", "sentence-transformers", "langadapt_exporters.checkpoint:SentenceTransformers", "a sentence-transformers folder"
+            "exporter",
+            "sentence-transformers",
+            "langadapt_exporters.checkpoint:SentenceTransformers",
+            "a sentence-transformers folder",
+            default=True,
         ),
         ComponentRef("exporter", "static", "langadapt_exporters.static:Static", "a table of token vectors in place of the network"),
         ComponentRef(

@@ -47,7 +47,7 @@ class Advised(TokenizerTrainer):
             raise ModelError("advised needs a base: name the stage's 'encoder'")
         whole = list(texts)
         train, held = split(whole)
-        trainers = self._trainers(base)
+        trainers = self.alternatives(base, self.scripts, self.budget, self.vocab_size)
         made, failed = {"keep": base}, {}
         for name, trainer in trainers.items():
             try:
@@ -60,10 +60,10 @@ class Advised(TokenizerTrainer):
         ctx.log.info(f"advice: {advice.choice}. {' '.join(advice.reasons)}")
         return base if advice.choice == "keep" else trainers[advice.choice].train(whole, base, ctx)
 
-    def _trainers(self, base: PreTrainedTokenizerFast) -> dict[str, Prune | Extend | WordPiece | Unigram | Bpe]:
+    def alternatives(self, base: PreTrainedTokenizerFast, scripts: list[str], budget: int, vocab_size: int) -> dict[str, TokenizerTrainer]:
         kinds = {"WordPiece": WordPiece, "BPE": Bpe, "Unigram": Unigram}
         own: type[WordPiece | Unigram | Bpe] = kinds.get(type(base.backend_tokenizer.model).__name__, Unigram)  # type: ignore[assignment]
         if reads_both_ends(base):
             own = BidirectionalWordPiece
-        replacement = own(vocab_size=self.vocab_size, **spelling(base))
-        return {"prune": Prune(scripts=self.scripts), "extend": Extend(budget=self.budget), "replace": replacement}
+        replacement = own(vocab_size=vocab_size, **spelling(base))
+        return {"prune": Prune(scripts=scripts), "extend": Extend(budget=budget), "replace": replacement}

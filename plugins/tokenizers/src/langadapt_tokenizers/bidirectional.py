@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    from langadapt.contracts.text import BothEnds
+    from langadapt_tokenizers.tokenization_bidirectional import BothEnds
 
 
 class BidirectionalWordPiece(WordPiece):
     """A WordPiece vocabulary, read from the front and from the back of each word (KR-BERT, Lee et al. 2020, arXiv:2008.03979).
 
     Agglutinative languages carry their endings at the back: matching from there keeps them whole.  The frequency of a piece is how
-    often either reading of the corpus's words has it.  See :mod:`langadapt.modeling.tokenization_bidirectional` for the tokenizer.
+    often either reading of the corpus's words has it.  See :mod:`langadapt_tokenizers.tokenization_bidirectional` for the tokenizer.
     """
 
     name: ClassVar[str] = "bidirectional-wordpiece"
@@ -31,7 +31,7 @@ class BidirectionalWordPiece(WordPiece):
         counts = piece_counts(plain.backend_tokenizer, texts)
         roles = {f"{role}_token": getattr(plain, f"{role}_token") for role in ("pad", "unk", "cls", "sep", "mask")}
         backend = plain.backend_tokenizer
-        from langadapt.contracts.text import BidirectionalWordPieceTokenizerFast
+        from langadapt_tokenizers.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 
         found = BidirectionalWordPieceTokenizerFast(tokenizer_object=backend, model_max_length=self.max_length, counts=counts, **roles)
         return found  # type: ignore[no-any-return]
@@ -47,7 +47,7 @@ def piece_counts(backend: Tokenizer, texts: Iterable[str], both: BothEnds | None
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalize(text)))
-    from langadapt.contracts.text import BothEnds
+    from langadapt_tokenizers.tokenization_bidirectional import BothEnds
 
     if both is None:
         both = BothEnds(backend.get_vocab(with_added_tokens=False), {}, prefix=backend.model.continuing_subword_prefix)

@@ -21,7 +21,11 @@ def langadapt_components() -> Iterable[ComponentRef]:
             "tokenizer", "prune", "langadapt_tokenizers.prune:Prune", "the base's tokenizer without the pieces a language never uses"
         ),
         ComponentRef(
-            "tokenizer", "advised", "langadapt_tokenizers.advised:Advised", "keep, prune, extend or replace, whichever the text speaks for"
+            "tokenizer",
+            "advised",
+            "langadapt_tokenizers.advised:Advised",
+            "keep, prune, extend or replace, whichever the text speaks for",
+            default=True,
         ),
         ComponentRef("tokenizer", "extend", "langadapt_tokenizers.extend:Extend", "the base's tokenizer with a domain's frequent words"),
     ]

@@ -22,7 +22,7 @@ from langadapt_tokenizers.spelling import Signs
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from langadapt.contracts.text import BidirectionalWordPieceTokenizerFast
+    from langadapt_tokenizers.tokenization_bidirectional import BidirectionalWordPieceTokenizerFast
 
 
 class Prune(TokenizerTrainer):

@@ -10,6 +10,9 @@ from langadapt.contracts.reading import NLI_COLUMNS, STS_COLUMNS, nli_rows, sts_
 from langadapt.errors import DataError
 from langadapt_translate.memory import remembered
 
+CHECKS = ("label-checks", "copied-source", "length-ratio", "unknown-words")
+"""Selectors of every translated stage, before the one that tells languages apart."""
+
 
 class _Translated(TranslatedPairReader):
     """Reads pairs, translates each distinct sentence once, and adds the columns of its provenance.
@@ -20,6 +23,10 @@ class _Translated(TranslatedPairReader):
     """
 
     texts: ClassVar[tuple[str, str]]
+
+    @classmethod
+    def checks(cls, source: str, target: str) -> list[Any]:
+        return [*CHECKS, {"use": "language-id", "source": source, "target": target}]
 
     def rows(self, ctx: Context) -> Iterator[dict[str, Any]]:
         """The pairs as they are, in the source language."""

@@ -1,0 +1,1 @@
+"""What people download: cards, licences, sums; adapters released alone or merged."""

@@ -1,0 +1,1 @@
+"""Walking a plan: stages run into the store, a run folder filled."""
