@@ -16,9 +16,11 @@ from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import sentence_folder, vocabulary
 from langadapt.contracts.encoder import EncoderSettings
 from langadapt.contracts.vectors import Pooler
+from langadapt.contracts.vocabulary import Embedding
 from langadapt.errors import ModelError
 from langadapt.files import stamps, write_json
 from langadapt.modeling.checkpoint_folder import header
+from langadapt.modeling.computed_rows import fold, install
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.modeling.framing import PairFrame, type_frame
 from langadapt.modeling.loading import load_model, load_tokenizer, save_checkpoint
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 SETTINGS, TRANSFORMS = "encoder.json", "transforms.safetensors"
-POOLING, OUTPUT = "pooler.safetensors", "output.safetensors"
+POOLING, OUTPUT, EMBEDDING = "pooler.safetensors", "output.safetensors", "embedding.safetensors"
 SCORER = "scorer.json"
 """What tells a scorer's folder from an encoder's."""
 
@@ -51,6 +53,8 @@ class LoadedEncoder:
     """The pooler's weights: as a module once there is one, before that as tensors by name."""
     output: dict[str, Any] | None = None
     """What the transform that `settings.output` names was fitted to: arrays by name."""
+    embedding: Any = None
+    """Weights of what computes the input rows: as a module while it does, before that as tensors by name."""
 
     def module(self, pooler: Pooler, budget: int = 4096) -> EncoderModule:
         """The encoder as one module; `pooler` is the component that the settings name.
@@ -69,13 +73,22 @@ class LoadedEncoder:
         found = EncoderModule(self.model, pooler, pad_id(self.tokenizer), self.transforms, budget, types, pairs, length)
         if self.pooling is not None and found.pooling is not None:
             tensors = self.pooling if isinstance(self.pooling, dict) else self.pooling.state_dict()
-            try:
-                found.pooling.load_state_dict(tensors)
-            except RuntimeError as error:
-                what = " ".join(str(error).split())[:200]
-                raise ModelError(f"the weights of its pooler '{pooler.name}' do not fit: {what}", where=str(self.checkpoint)) from error
+            _put_in(found.pooling, tensors, f"pooler '{pooler.name}'", self.checkpoint)
         self.pooling = found.pooling
         return found
+
+    def compute_rows(self, component: Embedding) -> None:
+        """Let a component compute the input rows from now on, with the weights that lie beside the encoder, if any do.
+
+        Raises:
+            ModelError: it cannot serve this tokenizer, or the weights beside the encoder are of another.
+        """
+        plain: Any = self.model.get_input_embeddings()
+        rows = component.build(self.tokenizer, int(plain.weight.shape[1]))
+        if isinstance(self.embedding, dict):
+            _put_in(rows, self.embedding, f"embedding '{component.name}'", self.checkpoint)
+        install(self.model, rows, size_of(self.tokenizer))
+        self.embedding, self.settings = rows, self.settings.with_(embedding=component.slot())
 
     @property
     def has_mlm_head(self) -> bool:
@@ -89,6 +102,15 @@ class LoadedEncoder:
             self.settings, self.pooling, self.output = self.settings.with_(pooler=slot, output=None), None, None
 
 
+def _put_in(module: Any, tensors: dict[str, Any], what: str, checkpoint: Path | None) -> None:
+    """Give a module of an encoder the weights that lie beside it."""
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise ModelError(f"the weights of its {what} do not fit: {problem}", where=str(checkpoint)) from error
+
+
 def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
     """Id of the padding token; 0 where a tokenizer has none (the mask hides what stands there)."""
     found = tokenizer.pad_token_id
@@ -96,7 +118,8 @@ def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
 
 
 def save(encoder: LoadedEncoder, folder: Path) -> None:
-    """Write checkpoint, tokenizer and settings; equal weights give equal bytes."""
+    """Write checkpoint, tokenizer and settings; equal weights give equal bytes.  Rows that are computed become a matrix."""
+    fold(encoder.model)
     save_checkpoint(encoder.model, encoder.tokenizer, folder)
     save_settings(encoder, folder)
 
@@ -109,9 +132,10 @@ def save_settings(encoder: LoadedEncoder, folder: Path) -> None:
     write_json(folder / SETTINGS, dataclasses.asdict(settings))
     from safetensors.torch import save_file
 
-    if encoder.pooling is not None:
-        weights = encoder.pooling if isinstance(encoder.pooling, dict) else encoder.pooling.state_dict()
-        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, str(folder / POOLING))
+    for part, name in ((encoder.pooling, POOLING), (encoder.embedding, EMBEDDING)):
+        weights = part if isinstance(part, dict) else part.state_dict() if part is not None else {}
+        if weights:
+            save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, str(folder / name))
     if encoder.output is not None:
         from safetensors.numpy import save_file as save_arrays
 
@@ -168,25 +192,26 @@ def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] 
         _check_padding(model, pad_id(tokenizer), folder)
         _PROBED.add(mark)
     settings = settings.with_(max_length=longest_text(settings.max_length, tokenizer, model))
-    return LoadedEncoder(model, tokenizer, settings, transforms, vocabulary.load(folder), place, *_beside(folder, settings))
+    found = LoadedEncoder(model, tokenizer, settings, transforms, vocabulary.load(folder), place)
+    if (folder / SETTINGS).is_file():
+        _read_beside(found, folder)
+    return found
 
 
-def _beside(folder: Path, settings: EncoderSettings) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Weights of the pooler, and what the output transform was fitted to, where a folder of ours has them."""
+def _read_beside(found: LoadedEncoder, folder: Path) -> None:
+    """Weights of pooler and embedding, and what the output transform was fitted to, as a folder of ours has them."""
     from safetensors.numpy import load_file as load_arrays
     from safetensors.torch import load_file
 
-    if not (folder / SETTINGS).is_file():
-        return None, None
-    for name in (POOLING, OUTPUT):
-        if (folder / name).is_file():
-            header(folder / name)  # refuses what is no safetensors file
-    pooling = load_file(str(folder / POOLING)) if (folder / POOLING).is_file() else None
-    if settings.output is None:
-        return pooling, None
-    if not (folder / OUTPUT).is_file():
-        raise ModelError(f"there is no {OUTPUT}, which its '{settings.output['use']}' needs", where=str(folder), hint="Copy it again.")
-    return pooling, load_arrays(str(folder / OUTPUT))
+    present = [name for name in (POOLING, OUTPUT, EMBEDDING) if (folder / name).is_file()]
+    for name in present:
+        header(folder / name)  # refuses what is no safetensors file
+    output = found.settings.output
+    found.pooling = load_file(str(folder / POOLING)) if POOLING in present else None
+    found.embedding = load_file(str(folder / EMBEDDING)) if EMBEDDING in present and found.settings.embedding else None
+    if output is not None and OUTPUT not in present:
+        raise ModelError(f"there is no {OUTPUT}, which its '{output['use']}' needs", where=str(folder), hint="Copy it again.")
+    found.output = load_arrays(str(folder / OUTPUT)) if output is not None else None
 
 
 def _check_rows(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, folder: Path) -> None:
@@ -300,7 +325,12 @@ def settings_file(path: Path) -> EncoderSettings:
         problem = error.errors()[0]
         name, value = ".".join(map(str, problem["loc"])), repr(problem.get("input"))[:80]
         raise ModelError(f"its '{name}' is {value}: {problem['msg'].lower()}", where=str(path), hint="Copy the folder again.") from error
-    for name, slot in (("pooler", found.pooler), ("normalizer", found.normalizer), ("output", found.output)):
+    for name, slot in (
+        ("pooler", found.pooler),
+        ("normalizer", found.normalizer),
+        ("output", found.output),
+        ("embedding", found.embedding),
+    ):
         if slot is not None and not isinstance(slot.get("use"), str):
             raise ModelError(f"its '{name}' names no component ('use')", where=str(path), hint="Copy the folder again.")
     return found

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         Schedule,
     )
     from langadapt.contracts.vectors import Affine, Fitted, MultiVectors, Need, Pooler, Transform
-    from langadapt.contracts.vocabulary import Mixture, TokenizerTrainer, Vocab, VocabInit
+    from langadapt.contracts.vocabulary import Embedding, Mixture, TokenizerTrainer, Vocab, VocabInit
     from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
 
 __all__ = [
@@ -79,6 +79,7 @@ __all__ = [
     "Context",
     "CorpusReader",
     "Document",
+    "Embedding",
     "Embeds",
     "EncoderSettings",
     "EncoderSpec",
@@ -161,6 +162,7 @@ __getattr__ = lazy.homes(
         "Log": "langadapt.contracts.component",
         "Loss": "langadapt.contracts.training",
         "Merger": "langadapt.contracts.training",
+        "Embedding": "langadapt.contracts.vocabulary",
         "Mixture": "langadapt.contracts.vocabulary",
         "MultiVectors": "langadapt.contracts.vectors",
         "Models": "langadapt.contracts.training",

@@ -77,6 +77,8 @@ class EncoderSettings:
     """Scale vectors to length one at inference."""
     transforms: Annotated[int, Field(ge=0, le=100)] = 0
     """Affine transforms saved beside the weights."""
+    embedding: dict[str, Any] | None = None
+    """Slot of what computes the input rows from tokens' spellings; None where they are a matrix that is learnt."""
     output: dict[str, Any] | None = None
     """Slot of a transform that vectors are stored through (8-bit integers); what it was fitted to lies beside the weights."""
     prompts: dict[str, str] = field(default_factory=dict)

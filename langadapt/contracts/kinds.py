@@ -8,7 +8,7 @@ from langadapt.contracts.data import CorpusReader, Generator, Normalizer, PairRe
 from langadapt.contracts.results import Evaluator, Exporter
 from langadapt.contracts.training import Adaptation, Merger, Objective, Optimizer, Sampler, Schedule
 from langadapt.contracts.vectors import Pooler, Transform
-from langadapt.contracts.vocabulary import TokenizerTrainer, VocabInit
+from langadapt.contracts.vocabulary import Embedding, TokenizerTrainer, VocabInit
 
 KINDS: dict[str, type[Component]] = {
     kind.kind: kind
@@ -22,6 +22,7 @@ KINDS: dict[str, type[Component]] = {
         Annotator,
         TokenizerTrainer,
         VocabInit,
+        Embedding,
         Adaptation,
         Optimizer,
         Objective,

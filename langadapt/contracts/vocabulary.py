@@ -12,6 +12,7 @@ from langadapt.contracts.component import Component, Context
 if TYPE_CHECKING:
     import numpy as np
     from scipy.sparse import csr_array
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
@@ -80,3 +81,23 @@ class VocabInit(Component):
     @abstractmethod
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
         """One row per new token."""
+
+
+class Embedding(Component):
+    """kind ``embedding``: input rows computed from how tokens are spelt, in place of a matrix of rows that are learnt.
+
+    A checkpoint holds the computed rows as a plain matrix, so that every library reads it; what the module has learnt lies beside them.
+    Output rows of a masked-LM head stay a matrix of their own.
+    """
+
+    kind: ClassVar[str] = "embedding"
+
+    @abstractmethod
+    def build(self, tokenizer: PreTrainedTokenizerFast, width: int) -> nn.Module:
+        """A module: ids (…) int64 of the tokenizer → rows (…, `width`) float32.
+
+        One without parameters never trains: its rows are computed once.
+
+        Raises:
+            ModelError: the tokenizer or the width is none that it can serve.
+        """

@@ -8,6 +8,7 @@ from typing import Any
 from langadapt.artifacts import dataset
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.vocabulary import Origins
+from langadapt.contracts.vocabulary import Embedding
 from langadapt.modeling.loading import load_tokenizer
 from langadapt.modeling.surgery import agree_on_inputs, apply_mixture, unigram_log_probabilities, vocab_of
 from langadapt.verbs.job import Job
@@ -31,6 +32,8 @@ def run(job: Job) -> dict[str, Any]:
     apply_mixture(loaded.model, mixture, loaded.tokenizer, tokenizer, frequencies)
     agree_on_inputs(tokenizer, loaded.model, loaded.tokenizer.model_input_names)
     loaded.tokenizer = tokenizer
+    if loaded.settings.embedding is not None:  # rows follow from spellings, those of the new tokens too
+        loaded.compute_rows(job.registry.make(Embedding, loaded.settings.embedding))
     loaded.origins = Origins.of(mixture, old.tokens, method.name)
     encoders.save(loaded, job.folder)
     counts = loaded.origins.counts()

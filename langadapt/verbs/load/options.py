@@ -17,12 +17,14 @@ class Load(Stage):
     version: ClassVar[str] = "3"
 
     inputs: ClassVar = {"encoder": ("Encoder",)}
-    slots: ClassVar = {"pooler": "pooler"}
+    slots: ClassVar = {"pooler": "pooler", "embedding": "embedding"}
     output: ClassVar = "Encoder"
     do: Literal["load"]
     source: Resource | None = None
     encoder: str | None = None
     pooler: Slot | None = None
+    embedding: Slot | None = None
+    """What computes the input rows from tokens' spellings, from here on; None leaves them as the base has them."""
     max_length: Annotated[int, Field(ge=8, le=8192)] | None = None
     """Tokens per text, special ones included; longer texts are truncated and counted.  None takes the base's own, 128 at most."""
     layers: Annotated[int, Field(ge=1)] | None = None

@@ -34,6 +34,10 @@ def run(job: Job) -> dict[str, Any]:
         torch.manual_seed(job.ctx.seed_for("weights"))
         loaded.module(job.pooler(loaded))  # a pooler with weights begins with these, whoever loads it
     _check(loaded, folder, job)
+    if job.slot("embedding") is not None:
+        torch.manual_seed(job.ctx.seed_for("embedding"))
+        loaded.embedding = None
+        loaded.compute_rows(job.slot("embedding"))
     agree_on_inputs(loaded.tokenizer, loaded.model)
     give_padding(loaded.tokenizer)
     encoders.save(loaded, job.folder)

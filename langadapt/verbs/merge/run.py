@@ -39,7 +39,7 @@ def _check_alike(name: str, first: LoadedEncoder, other_name: str, other: Loaded
         what = "their vocabularies differ"
     elif first.settings != other.settings:
         what = "they make vectors in different ways (pooler, prompt, length, transforms)"
-    elif first.transforms or first.pooling is not None or first.output is not None:
+    elif first.transforms or first.pooling is not None or first.output is not None or first.embedding is not None:
         what = "what makes vectors of their states was fitted or trained, and has no mean"
     else:
         return

@@ -12,6 +12,7 @@ import torch
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
 from langadapt.contracts.training import Adaptation, Models, Objective
+from langadapt.contracts.vocabulary import Embedding
 from langadapt.errors import DataError, ModelError
 from langadapt.inference.encoder import Encoder
 from langadapt.modeling.encoder import EncoderModule
@@ -38,6 +39,8 @@ def run(job: Job) -> dict[str, Any]:
         loaded.choose_pooler(job.slot("pooler").slot())
     if stage.dropout is not None:
         set_dropout(loaded.model, stage.dropout)
+    if loaded.settings.embedding is not None and not light:
+        loaded.compute_rows(job.registry.make(Embedding, loaded.settings.embedding))
     encoder = loaded.module(job.pooler(loaded))
     rows = rows_for(job, objective, loaded.tokenizer, loaded.settings.max_length, loaded.settings.prompt)
     teacher = _teacher(job, objective, loaded)

@@ -30,5 +30,8 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ),
         ComponentRef("vocab-init", "distil", "langadapt_vocab.distil:Distil", "rows fitted to the states under the old segmentation"),
         ComponentRef("vocab-init", "mean-subword", "langadapt_vocab.subword:MeanSubword", "mean of the old pieces of a new token"),
+        ComponentRef(
+            "embedding", "hashed-ngram", "langadapt_vocab.hashed_ngram:HashedNgram", "rows hashed from the n-grams of a token, none learnt"
+        ),
         ComponentRef("vocab-init", "overlap", "langadapt_vocab.simple:Overlap", "copy shared tokens, mean of all for the rest"),
     ]
