@@ -29,7 +29,8 @@ class ComputedRows(nn.Embedding):
         before = plain.weight.detach().clone()
         del self.weight
         self.register_buffer("weight", before, persistent=False)
-        self.rows, self.size = rows.to(before.device), size
+        self.rows: nn.Module = rows.to(before.device)
+        self.size = size
         self.learns = any(True for _ in rows.parameters())
         self.compute()
 
@@ -52,7 +53,7 @@ BLOCK = 4096
 def install(model: PreTrainedModel, rows: nn.Module, size: int) -> None:
     """Let a module compute the input rows; output rows that were tied to them become a matrix of their own."""
     plain: Any = model.get_input_embeddings()
-    decoder, _ = output_layer(model) if model.base_model is not model else (None, None)
+    decoder: Any = output_layer(model)[0] if model.base_model is not model else None
     if decoder is not None and decoder.weight is plain.weight:
         decoder.weight = nn.Parameter(plain.weight.detach().clone())
     model.config.tie_word_embeddings = False
@@ -64,5 +65,5 @@ def fold(model: PreTrainedModel) -> None:
     computed: Any = model.get_input_embeddings()
     if isinstance(computed, ComputedRows):
         computed.compute()
-        plain = nn.Embedding.from_pretrained(computed.weight.detach().clone(), freeze=False)
-        model.set_input_embeddings(plain)
+        count, width = computed.weight.shape
+        model.set_input_embeddings(nn.Embedding(count, width, _weight=computed.weight.detach().clone()))

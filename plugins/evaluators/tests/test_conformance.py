@@ -1,0 +1,15 @@
+"""Every component of this plugin before the laws of its kind."""
+
+from langadapt.testing import conformance, sample
+
+test_conformance = conformance(
+    "langadapt_evaluators.plugin",
+    examples={
+        **{f"evaluator/{name}": {"data": sample("retrieval")} for name in ("bm25", "rerank", "retrieval", "thresholds")},
+        **{f"evaluator/{name}": {"data": sample("text")} for name in ("fertility", "isotropy", "pseudo-perplexity")},
+        "evaluator/classification": {"data": sample("classification")},
+        "evaluator/sts": {"data": sample("sts")},
+        "evaluator/tagging": {"data": sample("tags"), "test": sample("tags")},
+        "evaluator/layer-sweep": {"evaluator": {"use": "sts", "data": sample("sts")}},
+    },
+)

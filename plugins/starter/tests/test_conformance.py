@@ -1,0 +1,5 @@
+"""Every component of this plugin before the laws of its kind."""
+
+from langadapt.testing import conformance
+
+test_conformance = conformance("langadapt_starter.plugin", examples={"source/marathi-grammar": {"task": "nli"}})
