@@ -1,7 +1,7 @@
 # Everyday commands; .ci/run is the gate that calls them in a fresh environment.
 VENV ?= .venv-tf5
 
-.PHONY: all test hostile lint fix types layers test-tf5 docs
+.PHONY: all test slow hostile mutate lint fix types layers test-tf5 docs
 
 all: lint types layers test
 
@@ -11,6 +11,14 @@ test:
 # Everything malformed that the generators of tests/hostile make, and every architecture; not in the gate.
 hostile:
 	pytest -m hostile tests/hostile
+
+# What holds whole builds, engines and processes, and takes a minute each: outside the gate, run before a release.
+slow:
+	pytest -m slow
+
+# 200 one-token faults in the core, each before the tests near it (pip install cosmic-ray); an hour or two.
+mutate:
+	python tests/mutate.py
 
 lint:
 	ruff check .

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,34 +72,61 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+CACHE = Path(os.environ.get("LANGADAPT_TEST_CACHE", Path(tempfile.gettempdir()) / f"langadapt-tests-{getpass.getuser()}"))
+"""Bases that tests share, each under the digest of what it was made by: made once, for all workers and for later runs."""
+
+
+def made_once(name: str, makers: Sequence[Any], make: Callable[[Path], None]) -> Path:
+    """A folder that every process may read: `make` fills it when no folder of this name was made by the same code before.
+
+    Args:
+        makers: modules and files whose content decides what is made.
+    """
+    from filelock import FileLock
+
+    files = [Path(maker) if isinstance(maker, str | Path) else Path(maker.__file__) for maker in makers]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in [*files, Path(__file__)])).hexdigest()[:16]
+    folder = CACHE / f"{name}-{digest}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            aside = Path(tempfile.mkdtemp(dir=CACHE))
+            make(aside)
+            aside.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
-def e5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def e5() -> Path:
     """The starter's multilingual-e5-small, whole (12 layers, 250k pieces)."""
     from langadapt_starter import e5 as converter
 
-    folder = tmp_path_factory.mktemp("e5")
-    converter.convert(converter.find_package_file(), folder)
-    return folder
+    package = converter.find_package_file()
+    return made_once("e5", [converter, package], lambda folder: converter.convert(package, folder))
 
 
 @pytest.fixture(scope="session")
-def tiny(e5: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(e5: Path, registry: Registry) -> Path:
     """The first two layers of e5 with the pieces of Devanagari and ASCII: real weights, 7 M of them."""
-    from langadapt.artifacts import encoder as encoders
-    from langadapt.modeling.surgery import apply_mixture, vocab_of
+    from langadapt_tokenizers import prune, rebuild
+    from langadapt_vocab import simple
 
-    loaded = encoders.load(e5)
-    loaded.model.encoder.layer = loaded.model.encoder.layer[:2]
-    loaded.model.config.num_hidden_layers = 2
-    pruned = registry.build("tokenizer", {"use": "prune", "scripts": ["Deva"]}).train([ENGLISH], loaded.tokenizer, Context())  # type: ignore[attr-defined]
-    old, new = vocab_of(loaded.tokenizer, loaded.model), vocab_of(pruned)
-    mixture = registry.build("vocab-init", "overlap").mixture(old, new, None, Context())  # type: ignore[attr-defined]
-    apply_mixture(loaded.model, mixture, loaded.tokenizer, pruned)
-    loaded.tokenizer = pruned
-    loaded.settings = loaded.settings.with_(max_length=64, normalize=False)
-    folder = tmp_path_factory.mktemp("tiny")
-    encoders.save(loaded, folder)
-    return folder
+    from langadapt.artifacts import encoder as encoders
+    from langadapt.modeling import loading, surgery
+
+    def make(folder: Path) -> None:
+        loaded = encoders.load(e5)
+        loaded.model.encoder.layer = loaded.model.encoder.layer[:2]
+        loaded.model.config.num_hidden_layers = 2
+        pruned = registry.build("tokenizer", {"use": "prune", "scripts": ["Deva"]}).train([ENGLISH], loaded.tokenizer, Context())  # type: ignore[attr-defined]
+        old, new = surgery.vocab_of(loaded.tokenizer, loaded.model), surgery.vocab_of(pruned)
+        mixture = registry.build("vocab-init", "overlap").mixture(old, new, None, Context())  # type: ignore[attr-defined]
+        surgery.apply_mixture(loaded.model, mixture, loaded.tokenizer, pruned)
+        loaded.tokenizer = pruned
+        loaded.settings = loaded.settings.with_(max_length=64, normalize=False)
+        encoders.save(loaded, folder)
+
+    return made_once(f"tiny-{e5.name}", [encoders, loading, surgery, prune, rebuild, simple], make)
 
 
 ENGLISH = "The quick brown fox jumps over the lazy dog while two men are playing a guitar on the stage."

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langadapt.errors import ModelError
+from langadapt.files import stamps
 from langadapt.modeling import tokenizer_classes
 from langadapt.modeling.checkpoint_folder import CheckpointFolder, header, look, tokenizer_view, view
 
@@ -291,13 +292,16 @@ FOLLOWING = ("position_ids", "token_type_ids", "inv_freq", "attn.bias", "masked_
 
 
 def _check_numbers(model: PreTrainedModel, folder: Path) -> None:
-    """Refuse weights that are no numbers: every vector would be none.
+    """Refuse weights that are no numbers: every vector would be none.  Files that were looked at and have not changed are not looked at again.
 
     Raises:
         ModelError: a weight is NaN or infinite, named.
     """
     import torch
 
+    mark = (str(folder), *stamps(folder))
+    if mark in _SOUND:
+        return
     for name, weight in model.named_parameters():
         # A sum shows both, and is as fast as memory; a sum that overflows is looked at again.
         if not weight.is_floating_point() or bool(torch.isfinite(weight.detach().sum())):
@@ -309,6 +313,13 @@ def _check_numbers(model: PreTrainedModel, folder: Path) -> None:
                 where=str(folder),
                 hint="The checkpoint is damaged, or its training broke: take an earlier one.",
             )
+
+
+    _SOUND.add(mark)
+
+
+_SOUND: set[tuple[Any, ...]] = set()
+"""Folders whose weights this process has seen to be numbers, by the stamps of their files."""
 
 
 def _some(names: list[str]) -> str:
