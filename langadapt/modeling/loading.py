@@ -292,7 +292,7 @@ FOLLOWING = ("position_ids", "token_type_ids", "inv_freq", "attn.bias", "masked_
 
 
 def _check_numbers(model: PreTrainedModel, folder: Path) -> None:
-    """Refuse weights that are no numbers: every vector would be none.  Files that were looked at and have not changed are not looked at again.
+    """Refuse weights that are no numbers: every vector would be none.  Files seen to be sound and not changed since are passed over.
 
     Raises:
         ModelError: a weight is NaN or infinite, named.
@@ -313,7 +313,6 @@ def _check_numbers(model: PreTrainedModel, folder: Path) -> None:
                 where=str(folder),
                 hint="The checkpoint is damaged, or its training broke: take an earlier one.",
             )
-
 
     _SOUND.add(mark)
 
