@@ -188,7 +188,7 @@ def together(options: argparse.Namespace, registry: Registry, texts: list[str], 
 
 def held_mb(encoder: Encoder) -> float:
     """MB in the bank's tensors."""
-    stacks = encoder._ready_bank()._stacks.values()
+    stacks = encoder._adapters.bank()._stacks.values()
     return sum(tensor.numel() * tensor.element_size() for stack in stacks for tensor in stack.tensors.values()) / 2**20
 
 
@@ -267,7 +267,7 @@ def ratio(a: list[float], b: list[float]) -> dict[str, float]:
 
 def swap(encoder: Encoder, count: int, times: int = 2000) -> float:
     """Milliseconds to choose another resident adapter for a sentence: pin, route, unpin."""
-    bank = encoder._ready_bank()
+    bank = encoder._adapters.bank()
     start = time.perf_counter()
     for i in range(times):
         with bank.lease([str(i % count)]) as lease, lease.rows([0]):

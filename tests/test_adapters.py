@@ -342,6 +342,7 @@ def test_the_base_is_loaded_once_for_all(built: dict[str, Outcome]) -> None:
 
 
 @pytest.mark.adapters
+@pytest.mark.slow
 def test_killed_in_training_it_ends_with_the_same_adapter(lab: Path, tiny: Path, built: dict[str, Outcome], tmp_path: Path) -> None:
     """SIGKILL after a step; the same build goes on from the checkpoint to the same bytes."""
     asked, store = request(lab, tiny, "telecom", *SHORT), tmp_path / "store"

@@ -53,6 +53,7 @@ def by_hand(keep: dict[str, Any], base: Any, tweets: Path, texts: int) -> None:
     assert 0 < keep["used"] < 1
 
 
+@pytest.mark.slow
 def test_a_recipe_follows_the_advice(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 800)
     done = run(

@@ -80,6 +80,7 @@ def test_rerun_does_nothing_and_one_change_reruns_what_follows(run: Run, small: 
     assert run("verify").returncode == 0
 
 
+@pytest.mark.slow
 def test_killed_at_twenty_moments_it_ends_with_the_same_digests(run: Run, small: list[str], tmp_path: Path) -> None:
     run("--version")  # the libraries are loaded
     start = time.monotonic()
@@ -175,6 +176,7 @@ def langadapt_log(stage, step, metrics):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_ends_the_run_with_a_clear_error(run: Run, tiny: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "killer.py").write_text(KILLER, encoding="utf-8")
     arguments = scored(tmp_path, tiny, pairs, 20)
@@ -194,6 +196,7 @@ def test_what_all_processes_refuse_is_said_once(run: Run, tiny: Path, pairs: dic
     assert done.stderr.count("there is no objective 'no-such'") == 1
 
 
+@pytest.mark.slow
 def test_a_chain_builds_on_the_release_of_the_first(run: Run, tiny: Path, pairs: dict[str, Path], data: Path, tmp_path: Path) -> None:
     import gzip
 

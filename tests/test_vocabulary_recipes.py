@@ -113,6 +113,7 @@ def test_a_body_trains_under_frozen_embeddings(run: Run, tiny: Path, data: Path,
     assert not [name for name in still if ".layer." in name and name.endswith("weight")]
 
 
+@pytest.mark.slow
 def test_the_card_says_how_words_read_from_both_ends_load(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     corpus = head(data / "raw" / "szl.txt.gz", tmp_path / "szl.txt", 600)
     slot = "{use: bidirectional-wordpiece, vocab_size: 2500}"

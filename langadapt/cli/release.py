@@ -25,7 +25,7 @@ def command(ctx: click.Context, adapter: Path, base: str | None, merge: bool, ou
     langadapt release runs/en-telecom-domain-adapter/release --base intfloat/multilingual-e5-small -o telecom
     langadapt release ~/.cache/langadapt/store/objects/KEY --merge -o telecom-encoder
     """
-    from langadapt.inference.encoder import local_folder
+    from langadapt.inference.opening import local_folder
     from langadapt.registry.setup import setup
     from langadapt.release import adapters as releasing
     from langadapt.store import disk_error

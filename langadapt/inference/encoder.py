@@ -7,37 +7,30 @@ whatever the mix of texts; results come back in the order given.
 from __future__ import annotations
 
 import copy
-import itertools
 import logging
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from langadapt.artifacts import adapter as light
-from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder, pad_id
-from langadapt.contracts.component import Component, Log, SilentLog
+from langadapt.contracts.component import Component, Log
 from langadapt.contracts.data import Normalizer
 from langadapt.contracts.encoder import EncoderSettings
-from langadapt.contracts.vectors import Fitted, MultiVectors, Pooler, Transform
-from langadapt.data.fetch import CHECKPOINT_FILES, hub_error
-from langadapt.errors import DataError, ModelError
-from langadapt.inference.adapter_files import parts_of, steady_reader
-from langadapt.inference.bank import AdapterBank, Lease
-from langadapt.inference.reading import Reading, adapter_settings
+from langadapt.contracts.vectors import Fitted, MultiVectors
+from langadapt.errors import ModelError
+from langadapt.inference.opening import best_device, local_folder, open_checkpoint
+from langadapt.inference.passes import Passes
+from langadapt.inference.reading import adapter_settings
 from langadapt.inference.router import choose
-from langadapt.modeling.batching import group_by_length
-from langadapt.modeling.digest import weights_digest
-from langadapt.modeling.encoder import EncoderModule, Rows
-from langadapt.modeling.loading import quantization_options
-from langadapt.modeling.pooling import Cls, LayerMean, Mean
-from langadapt.training.tokenized import tokenize_texts
+from langadapt.inference.serving import Adapters
+from langadapt.inference.texts import check_texts, names_of, token_ids_of
+from langadapt.modeling.encoder import EncoderModule
+from langadapt.modeling.pooling import LayerMean
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -86,14 +79,10 @@ class Encoder:
         """What :meth:`encode` uses when no adapter is named; None is the base alone."""
         self.roles: tuple[str, ...] = ()
         """``query`` and ``document`` where each has an adapter of its own."""
-        self._folder: Path | None = None
-        self._registry: Registry | None = None
-        self._digest: str | None = None
         self._layer: int | None = None
         """The layer that :meth:`token_states` reads; None the last."""
-        self._bank: AdapterBank | None = None
-        self._adding = threading.Lock()
-        self._max_adapters = 256
+        self._passes = Passes(module, precision)
+        self._adapters = Adapters(loaded, module, normalizer)
 
     @classmethod
     def load(
@@ -132,48 +121,10 @@ class Encoder:
         folder = local_folder(source)
         if light.is_adapter(folder):
             options = {"device": device, "precision": precision, "registry": registry, "normalizer": normalizer}
-            return cls._with_adapter(folder, quantization, max_adapters=max_adapters, **options)
-        device = device or best_device()
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ModelError("there is no CUDA device here", hint="Choose --device cpu, or name none for the best there is.")
-        quantized = quantization_options(quantization, device) if quantization else None
-        loaded = encoders.load(folder, mlm_head=None if mlm_head else False, options=quantized)
-        if pooler is not None:
-            loaded.choose_pooler(_component(registry, Pooler, {"use": pooler} if isinstance(pooler, str) else pooler).slot())
-        settings = loaded.settings
-        separate = settings.normalizer if not settings.normalizer_in_tokenizer else None
-        normalizer = _component(registry, Normalizer, separate) if separate else normalizer
-        untrained = loaded.pooling is None
-        module = loaded.module(_component(registry, Pooler, settings.pooler))
-        if untrained and module.pooling is not None:
-            raise ModelError(
-                f"there are no weights of its pooler '{settings.pooler['use']}' ({encoders.POOLING})",
-                where=str(folder),
-                hint="Copy the whole folder again; a pooler that learns is trained with its encoder.",
-            )
-        output = _restored(registry, settings.output, loaded.output or {}, folder) if settings.output else None
-        if quantization:
-            module.transforms.to(device)
-            if module.pooling is not None:
-                module.pooling.to(device)
-        # Quantised weights stand on their device already, and refuse to be moved.
-        found = cls(loaded, (module if quantization else module.to(device)).eval(), normalizer, precision, output)
-        found._folder, found._registry, found._max_adapters = folder, registry, max_adapters
-        return found
-
-    @classmethod
-    def _with_adapter(cls, folder: Path, quantization: str | None, **options: Any) -> Encoder:
-        """A trained adapter on its base, quantised as in training unless another quantisation is asked for."""
-        record = light.load(folder)
-        settings, base = adapter_settings(folder), light.base_folder(folder)
-        found = cls.load(base, quantization=quantization or record.quantization, pooler=settings.pooler, **options)
-        found._loaded.settings = settings
-        found.roles = record.roles
-        for role in record.roles:
-            found.add_adapter(role, folder / role)
-        if not record.roles:
-            found.add_adapter("adapter", folder)
-        found.default_adapter = record.roles[0] if record.roles else "adapter"
+            return _with_adapter(folder, quantization, max_adapters=max_adapters, **options)
+        opened = open_checkpoint(folder, device or best_device(), pooler, normalizer, quantization, mlm_head, registry)
+        found = cls(opened.loaded, opened.module, opened.normalizer, precision, opened.output)
+        found._adapters = Adapters(opened.loaded, opened.module, opened.normalizer, registry, max_adapters, folder)
         return found
 
     def __repr__(self) -> str:
@@ -181,8 +132,8 @@ class Encoder:
         adapters = f", adapters: {', '.join(self.adapters)}" if self.adapters else ""
         pooler = self.settings.pooler["use"]
         return (
-            f"Encoder({str(self._folder) if self._folder else kind!r}: {kind}, {size / 1e6:.1f} M weights, {self.width} dimensions, "
-            f"{pooler} of up to {self.settings.max_length} tokens, {self.device}, {self.precision}{adapters})"
+            f"Encoder({str(self._adapters.folder) if self._adapters.folder else kind!r}: {kind}, {size / 1e6:.1f} M weights, "
+            f"{self.width} dimensions, {pooler} of up to {self.settings.max_length} tokens, {self.device}, {self.precision}{adapters})"
         )
 
     def similarity(self, texts: Sequence[str], others: Sequence[str] | None = None, *, adapter: str | None = None) -> np.ndarray:
@@ -233,23 +184,7 @@ class Encoder:
             ModelError: the name is no text, or taken; the adapter is missing, truncated, for another base or pooler, or of a kind that
                 cannot be served exactly.
         """
-        if not isinstance(name, str) or not name:
-            raise ModelError(f"an adapter is called by a text, not by {name!r}"[:200], hint="Write add_adapter('NAME', PATH).")
-        folder = local_folder(path)
-        record = light.record_of(folder)
-        reading = self._own_reading()
-        if record is not None:
-            settings = adapter_settings(folder if light.is_adapter(folder) else folder.parent)
-            self._check_record(record, settings, folder)
-            slot = settings.normalizer if not settings.normalizer_in_tokenizer else None
-            normalizer = _component(self._registry, Normalizer, slot) if slot else self._normalizer
-            longest = encoders.longest_text(settings.max_length, self.tokenizer, self._module.model)
-            reading = Reading(settings.prompt, normalizer, longest)
-        else:
-            logger.warning("the adapter %s states no base digest: only its shapes are checked against this base", folder)
-        reads = [steady_reader(part) for part in parts_of(folder)]
-        centroid = light.load_centroid(folder, self.width)
-        self._ready_bank().add(name, *reads, reading=reading, centroid=centroid, replace=replace)
+        self._adapters.add(name, path, replace, self.width)
 
     def remove_adapter(self, name: str) -> None:
         """Forget an adapter; calls that use it just now end undisturbed.
@@ -257,7 +192,7 @@ class Encoder:
         Raises:
             ModelError: there is none of that name, or a stack names it.
         """
-        self._ready_bank().remove(name)
+        self._adapters.bank().remove(name)
 
     def stack_adapters(self, name: str, members: Sequence[str]) -> None:
         """Name a sequence of adapters that are applied one after another in every module.
@@ -265,12 +200,12 @@ class Encoder:
         Raises:
             ModelError: the name is taken, a member is unknown, or the members read texts differently (prompt, normalizer, length).
         """
-        self._ready_bank().stack(name, members)
+        self._adapters.stack(name, members)
 
     @property
     def adapters(self) -> list[str]:
         """Names that :meth:`encode` knows."""
-        return self._bank.names() if self._bank is not None else []
+        return self._adapters.names()
 
     def role(self, name: str) -> str | None:
         """The adapter of a role (``query``, ``document``), or the default where roles share one."""
@@ -285,39 +220,7 @@ class Encoder:
             ModelError: no adapter here has a centroid.
         """
         plain = self.encode(texts, adapter=[None] * len(texts), normalize=False, batch_tokens=batch_tokens)
-        return choose(plain, self._ready_bank().centroids(), threshold)
-
-    def _own_reading(self) -> Reading:
-        return Reading(self.settings.prompt, self._normalizer, self.settings.max_length)
-
-    def _ready_bank(self) -> AdapterBank:
-        with self._adding:
-            if self._bank is None:
-                self._bank = AdapterBank(self._module.body, self._max_adapters)
-            return self._bank
-
-    def _check_record(self, record: light.AdapterRecord, settings: EncoderSettings, folder: Path) -> None:
-        if record.roles and light.is_adapter(folder):
-            raise ModelError(
-                f"holds a module for each of {', '.join(record.roles)}", where=str(folder), hint=f"Name one: {folder / record.roles[0]}"
-            )
-        if _component(self._registry, Pooler, settings.pooler).slot() != _component(self._registry, Pooler, self.settings.pooler).slot():
-            raise ModelError(
-                f"the adapter was trained with the pooler {settings.pooler['use']}, the encoder has {self.settings.pooler['use']}",
-                where=str(folder),
-                hint=f"Load the base with pooler={_shown(settings.pooler)!r}.",
-            )
-        if self._folder is None:
-            return
-        with self._adding:
-            self._digest = self._digest or weights_digest(self._loaded.checkpoint or self._folder)
-        if record.base.digest != self._digest:
-            known = record.base.origin or record.base.model_type
-            raise ModelError(
-                f"the adapter is for another base ({known}, digest {record.base.digest[:12]}…); this one has {self._digest[:12]}…",
-                where=str(folder),
-                hint="Load the base it was trained on.",
-            )
+        return choose(plain, self._adapters.bank().centroids(), threshold)
 
     # encoding ------------------------------------------------------------------------------------------------------
 
@@ -346,32 +249,36 @@ class Encoder:
                 a text.
             ModelError: unknown adapters, all of them named; nothing is encoded then.
         """
-        self._check(texts)
+        check_texts(texts)
         if self.gives == "multi":
             raise ModelError(
                 f"'{self.settings.pooler['use']}' gives a vector a token, and one a text is asked for",
                 hint="Use encode_multi and compare by maxsim; or score it in a search.",
             )
-        names = self._names(adapter, len(texts))
+        names = names_of(adapter, self.default_adapter, len(texts))
         if not len(texts):
             self.stats = EncodeStats(0, 0, 0)
             return np.zeros((0, self.width), dtype=np.float32)
         # The names are pinned before any text is prepared: whatever is added or removed meanwhile, one call reads its texts and
         # makes its vectors by one and the same adapter.
-        with self._ready_bank().lease(names) if any(names) else nullcontext() as lease:
-            ids, cut = self._tokens(texts, lease.readings if lease else [None] * len(texts))
-            vectors = self._run(ids, batch_tokens, progress, lease)
-        if self._output is not None:
-            stored = self._output.apply(_units(vectors) if self.settings.normalize else vectors)
-            vectors = stored if normalize is None else self._output.floats(stored)
-            vectors = _units(vectors) if normalize else vectors
-        elif normalize if normalize is not None else self.settings.normalize:
-            vectors = _units(vectors)
+        with self._adapters.bank().lease(names) if any(names) else nullcontext() as lease:
+            readings = lease.readings if lease else [None] * len(texts)
+            ids, cut = token_ids_of(texts, readings, self._adapters.own_reading(), self.tokenizer)
+            vectors = self._passes.vectors(ids, batch_tokens, progress, lease)
+        vectors = self._as_asked(vectors, normalize)
         self.stats = EncodeStats(len(texts), sum(map(len, ids)), sum(cut.values()), tuple(sorted(cut)))
         if cut:
             limits = " or ".join(map(str, sorted(cut)))
             logger.warning("%d of %d texts are longer than %s tokens and were truncated", sum(cut.values()), len(texts), limits)
         return vectors
+
+    def _as_asked(self, vectors: np.ndarray, normalize: bool | None) -> np.ndarray:
+        """Vectors (n, d) scaled and stored as the call, or else the settings, say."""
+        if self._output is None:
+            return _units(vectors) if (self.settings.normalize if normalize is None else normalize) else vectors
+        stored = self._output.apply(_units(vectors) if self.settings.normalize else vectors)
+        vectors = stored if normalize is None else self._output.floats(stored)
+        return _units(vectors) if normalize else vectors
 
     @property
     def gives(self) -> str:
@@ -385,77 +292,14 @@ class Encoder:
             DataError: something that is no text.
             ModelError: the encoder gives one vector a text.
         """
-        self._check(texts)
+        check_texts(texts)
         if self.gives != "multi":
             raise ModelError("this encoder gives one vector a text", hint="Use encode.")
         if self.default_adapter is not None:
             raise ModelError("adapters are not served by encoders that give a vector a token", hint="Merge it into its base first.")
-        ids, cut = self._tokens(texts, [None] * len(texts))
+        ids, cut = token_ids_of(texts, [None] * len(texts), self._adapters.own_reading(), self.tokenizer)
         self.stats = EncodeStats(len(texts), sum(map(len, ids)), sum(cut.values()), tuple(sorted(cut)))
-        found: list[np.ndarray] = [np.empty((0, self.width), dtype=np.float32)] * len(ids)
-        groups = group_by_length([len(one) for one in ids], batch_tokens)
-        device = self._module.device.type
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
-            for group in _log(progress).track(groups, "encoding", len(groups)):
-                vectors = self._module.embed([ids[i] for i in group], batch_tokens).float().cpu().numpy()
-                for row, i in enumerate(group):
-                    found[i] = vectors[row][np.abs(vectors[row]).sum(-1) > 0]
-        empty = np.empty((0, self.width), dtype=np.float32)
-        return MultiVectors(np.concatenate([*found, empty]), np.cumsum([len(one) for one in found], dtype=np.int64))
-
-    def _tokens(self, texts: Sequence[str], readings: Sequence[Reading | None]) -> tuple[list[list[int]], dict[int, int]]:
-        """Token ids of texts as their adapters read them, and how many texts were cut at which length."""
-        own = self._own_reading()
-        ids: list[list[int]] = [[] for _ in texts]
-        places: dict[int, list[int]] = {}
-        for i, reading in enumerate(readings):
-            places.setdefault((reading or own).max_length, []).append(i)
-        cut: dict[int, int] = {}
-        for limit, rows in places.items():
-            found, truncated = tokenize_texts(self.tokenizer, [(readings[i] or own).prepare(texts[i]) for i in rows], limit)
-            if truncated:
-                cut[limit] = truncated
-            for i, one in zip(rows, found, strict=True):
-                # A tokenizer without special tokens gives an empty text no token at all: one padding token stands in.
-                ids[i] = one or [pad_id(self.tokenizer)]
-        return ids, cut
-
-    def _names(self, adapter: str | Sequence[str | None] | None, count: int) -> list[str | None]:
-        """One adapter name, or None, for each text."""
-        if adapter is None or isinstance(adapter, str):
-            names: list[str | None] = [adapter or self.default_adapter] * count
-        elif isinstance(adapter, Iterable):
-            names = list(adapter)
-        else:
-            raise DataError(
-                f"adapter is {type(adapter).__name__}, not a name or a list of names", hint="Give one name, or one for each text."
-            )
-        for i, name in enumerate(names):
-            if name is not None and not isinstance(name, str):
-                raise DataError(f"adapter {i} is {type(name).__name__}, not a name", hint="Give a name, or None for the base alone.")
-        if len(names) != count:
-            raise DataError(f"{len(names)} adapters are named for {count} texts", hint="Give one name, or one for each text.")
-        return [name or None for name in names]
-
-    def _run(self, ids: list[list[int]], batch_tokens: int, progress: bool | Log, lease: Lease | None) -> np.ndarray:
-        vectors = np.empty((len(ids), self.width), dtype=np.float32)
-        groups = group_by_length([len(found) for found in ids], batch_tokens)
-        if getattr(self._module.model, "is_loaded_in_8bit", False):
-            # Padding moves a state's last digit, which rounding to int8 makes a step of: no text is padded there.
-            groups = [list(rows) for group in groups for _, rows in itertools.groupby(group, lambda i: len(ids[i]))]
-        device = self._module.device.type
-        training = self._module.training
-        if training:  # an encoder in training is measured; one that serves threads is never touched
-            self._module.eval()
-        try:
-            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
-                for group in _log(progress).track(groups, "encoding", len(groups)):
-                    found = self._module.embed([ids[i] for i in group], batch_tokens, _rows(lease, group))
-                    vectors[group] = found.float().cpu().numpy()
-        finally:
-            if training:
-                self._module.train()
-        return vectors
+        return self._passes.multi(ids, batch_tokens, progress)
 
     def trainable_copy(self) -> EncoderModule:
         """A copy of the base to train, every weight free; this encoder stays as it is.
@@ -504,136 +348,32 @@ class Encoder:
         """
         if not self._loaded.has_mlm_head:
             raise ModelError("the encoder has no masked-LM head", hint="Score the base, or a stage that an MLM stage leaves.")
-        groups = group_by_length([len(one) for one in ids], batch_tokens)
-        starts = np.cumsum([0, *[len(places) for places in positions]])
-        found = np.empty(int(starts[-1]), dtype=np.float32)
-        wanted = np.asarray(goal)
-        device = self._module.device.type
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
-            for group in _log(progress).track(groups, "predicting tokens", len(groups)):
-                states = self._module.masked_states([ids[i] for i in group], [positions[i] for i in group])
-                rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in group])
-                logits = self._module.mlm_logits(states).float().log_softmax(-1)
-                chosen = torch.from_numpy(wanted[rows]).to(logits.device)
-                found[rows] = logits.gather(1, chosen[:, None])[:, 0].cpu().numpy()
-        return found
+        return self._passes.log_probabilities(ids, positions, goal, batch_tokens, progress)
 
     def token_states(self, ids: Sequence[Sequence[int]], *, batch_tokens: int = 4096, progress: bool | Log = False) -> list[np.ndarray]:
         """States of the base's last layer (or of :meth:`at_layer`'s), without adapters: (T, d) float32 each, in order.
 
         The caller has cut the sequences to the encoder's maximum length.
         """
-        groups = group_by_length([len(one) for one in ids], batch_tokens)
-        found: list[np.ndarray] = [np.empty((0, 0), dtype=np.float32)] * len(ids)
-        device = self._module.device.type
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
-            for group in _log(progress).track(groups, "reading tokens", len(groups)):
-                tokens, mask = self._module.pad([ids[i] for i in group])
-                read = self._module.run(tokens, mask, frozenset() if self._layer is None else frozenset({"layers"}))
-                last = read.last if self._layer is None or read.layers is None else read.layers[self._layer]
-                states = last.float().cpu().numpy()
-                for row, i in enumerate(group):
-                    found[i] = states[row, : len(ids[i])].copy()
-        return found
-
-    @staticmethod
-    def _check(texts: Sequence[str]) -> None:
-        if isinstance(texts, str):
-            raise DataError("encode() takes a list of texts, not one string", hint="Write encode([text]).")
-        if not (hasattr(texts, "__len__") and hasattr(texts, "__getitem__")) or isinstance(texts, dict | bytes):
-            raise DataError(
-                f"encode() takes a list of texts, not {type(texts).__name__}",
-                hint="Write encode(list(texts)): vectors come in the order of the texts.",
-            )
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise DataError(f"text {i} is {type(text).__name__}, not a string")
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise DataError(
-                    f"text {i} has half of a surrogate pair at character {error.start + 1}, which is no Unicode text"
-                ) from error
+        return self._passes.states(ids, self._layer, batch_tokens, progress)
 
 
-def _rows(lease: Lease | None, group: list[int]) -> Rows | None:
-    """A lease's rows by their place in a group."""
-    if lease is None:
-        return None
-    return lambda places: lease.rows([group[place] for place in places])
-
-
-def _restored(registry: Registry | None, slot: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> Fitted:
-    """What vectors are stored through.
-
-    Raises:
-        ModelError: the arrays beside the weights are none of this transform's.
-    """
-    try:
-        if not all(bool(np.isfinite(one).all()) for one in arrays.values()):
-            raise ValueError("a value is no number")
-        return _component(registry, Transform, slot).restore(arrays)
-    except (KeyError, ValueError, TypeError) as error:
-        what = f"what its '{slot['use']}' was fitted to cannot be used: {error}"
-        raise ModelError(what, where=str(folder / encoders.OUTPUT), hint="Copy the folder again.") from error
-
-
-def _shown(slot: dict[str, Any]) -> Any:
-    """A pooler as it is written: its name, with options as a slot."""
-    return slot["use"] if len(slot) == 1 else slot
+def _with_adapter(folder: Path, quantization: str | None, **options: Any) -> Encoder:
+    """A trained adapter on its base, quantised as in training unless another quantisation is asked for."""
+    record = light.load(folder)
+    settings, base = adapter_settings(folder), light.base_folder(folder)
+    found = Encoder.load(base, quantization=quantization or record.quantization, pooler=settings.pooler, **options)
+    found._loaded.settings = settings
+    found.roles = record.roles
+    for role in record.roles:
+        found.add_adapter(role, folder / role)
+    if not record.roles:
+        found.add_adapter("adapter", folder)
+    found.default_adapter = record.roles[0] if record.roles else "adapter"
+    return found
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:
     """Vectors (n, d) scaled to length one, in place."""
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return vectors
-
-
-def best_device() -> str:
-    """``cuda``, ``mps`` or ``cpu``."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def local_folder(source: str | Path) -> Path:
-    """A folder as it is, or a Hub id's files on this machine.
-
-    Raises:
-        ModelError: no such folder.
-        DataError: the Hub cannot be reached or has no such repository.
-    """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
-    if isinstance(source, Path) or source.startswith((".", "/", "~")) or source.count("/") > 1:
-        raise ModelError("there is no such folder", where=str(source), hint="Give a release folder or a Hub id.")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(source, allow_patterns=CHECKPOINT_FILES, ignore_patterns=["onnx/*", "openvino/*"]))
-    except Exception as error:
-        raise hub_error(None, source, error) from error
-
-
-def _component(registry: Registry | None, contract: type[C], slot: dict[str, Any]) -> C:
-    """A component from its slot; without a registry, the core's own poolers need no plugin to be loaded."""
-    own: dict[str, type[Component]] = {"mean": Mean, "cls": Cls}
-    if registry is None and contract is Pooler and list(slot) == ["use"] and slot["use"] in own:
-        return own[slot["use"]]()  # type: ignore[return-value]
-    if registry is None:
-        from langadapt.registry.plugins import load_plugins
-        from langadapt.registry.registry import Registry as Loaded
-
-        registry = Loaded(load_plugins())
-    return registry.make(contract, slot)
-
-
-def _log(progress: bool | Log) -> Log:
-    if progress is False:
-        return SilentLog()
-    if progress is True:
-        from langadapt.progress import ConsoleLog
-
-        return ConsoleLog()
-    return progress

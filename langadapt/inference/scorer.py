@@ -14,7 +14,7 @@ from langadapt.artifacts.scorer import LoadedScorer
 from langadapt.contracts.component import Log, SilentLog
 from langadapt.contracts.data import Normalizer
 from langadapt.errors import DataError, ModelError
-from langadapt.inference.encoder import best_device, local_folder
+from langadapt.inference.opening import best_device, local_folder
 from langadapt.training.tokenized import tokenize_texts
 
 if TYPE_CHECKING:

@@ -246,7 +246,7 @@ class Runner:
     def _device(self) -> str:
         if self.device != "auto":
             return self.device
-        from langadapt.inference.encoder import best_device
+        from langadapt.inference.opening import best_device
 
         return best_device()
 

@@ -157,7 +157,7 @@ def test_eight_threads_and_one_that_changes_everything(tiny: Path, folders: dict
     assert counts["passing"] > 5, counts
     assert counts["added"] > 5, counts
 
-    bank = encoder._ready_bank()
+    bank = encoder._adapters.bank()
     parts = [part for one in bank._names.values() for part in one.parts]
     assert all(part.pins == 0 for part in parts)
     used = {part.slot for part in parts if part.slot is not None}

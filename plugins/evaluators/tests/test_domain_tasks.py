@@ -87,6 +87,7 @@ def test_isotropy_at_its_ends() -> None:
     assert mean_cosine(sample) == pytest.approx(np.mean(pairs))
 
 
+@pytest.mark.slow
 def test_sentiment_of_real_tweets(run: Run, data: Path, e5: Path, tmp_path: Path) -> None:
     train = head(data / "umsab-tweets" / "spanish" / "train.tsv.gz", tmp_path / "train.tsv", 301)
     test = head(data / "umsab-tweets" / "spanish" / "dev.tsv.gz", tmp_path / "dev.tsv", 151)
@@ -134,6 +135,7 @@ def test_entities_of_real_text(run: Run, data: Path, e5: Path, tmp_path: Path) -
     assert 20 < f1["low"] < f1["value"] < f1["high"] < 90
 
 
+@pytest.mark.slow
 def test_thresholds_isotropy_and_bm25_on_real_questions(run: Run, data: Path, e5: Path, tmp_path: Path) -> None:
     table = head(data / "teleqna-en-telecom" / "train.jsonl.gz", tmp_path / "qa.jsonl", 300)
     found = scored(run, e5, "--evaluator", "thresholds", "--data", table)

@@ -98,6 +98,7 @@ def test_replaced_tokens_by_hand(tiny: Path, registry: Registry, texts: list[str
     assert sum(float(p.grad.abs().sum()) for p in head.generator.parameters() if p.grad is not None) > 0
 
 
+@pytest.mark.slow
 def test_replaced_tokens_are_learnt(tiny: Path, registry: Registry, texts: list[str], tmp_path: Path) -> None:
     objective = ReplacedTokens(rate=0.15)
     loaded, module, rows = parts(tiny, registry, objective, texts)
@@ -116,6 +117,7 @@ def test_pairs_are_read_as_transformers_reads_them(tiny: Path, registry: Registr
             assert torch.allclose(state, theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_next_segments_are_learnt(tiny: Path, registry: Registry, tmp_path: Path) -> None:
     pairs = [f"विषय {word} आहे. आपण {word} पाहतो." for word in ("पाऊस", "शाळा", "नदी", "शेत", "गाणे", "बाजार", "घर", "खेळ")]
     objective = NextSentence()

@@ -53,6 +53,7 @@ def test_asn1_blocks(registry: Any, ctx: Context, tmp_path: Path) -> None:
     assert found == ["The RRC setup procedure establishes the SRB1 of the UE.", "The gNB replies with an RRCSetup message at once."]
 
 
+@pytest.mark.slow
 def test_the_recipe_on_real_standards_and_questions(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     with gzip.open(data / "raw" / "en-telecom-3gpp.txt.gz", "rt", encoding="utf-8") as handle:
         (tmp_path / "ts.txt").write_text("".join(line for _, line in zip(range(700), handle, strict=False)), encoding="utf-8")

@@ -33,7 +33,7 @@ def said(translator: Any, texts: list[str], ctx: Context, source: str = "en", ta
     return [found[i].text for i in range(len(texts))]
 
 
-@pytest.mark.parametrize("name", ["marian", "m2m"])
+@pytest.mark.parametrize("name", ["marian", pytest.param("m2m", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("beams", [1, 3])
 def test_transformers_says_what_the_checkpoint_learnt(name: str, beams: int, registry: Registry, here: Context, request: Any) -> None:
     folder = request.getfixturevalue(name)

@@ -226,6 +226,7 @@ def test_a_build_translates_what_the_language_lacks(apertium: None, run: Run, ti
     assert run(*arguments(english, tiny, "--translator", "apertium")).stdout.startswith("Nothing to do")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(apertium: None, run: Run, tiny: Path, english: dict[str, Path], tmp_path: Path) -> None:
     """Under accelerate each process translates a part into one memory; the artifact is the one that a single process makes."""
     from langadapt.artifacts import dataset
@@ -244,6 +245,7 @@ def test_two_processes_share_the_work(apertium: None, run: Run, tiny: Path, engl
     assert _said(tmp_path / "store2" / "cache" / "translations") == _said(tmp_path / "store" / "cache" / "translations")
 
 
+@pytest.mark.slow
 def test_a_killed_translation_goes_on(apertium: None, tiny: Path, data: Path, english: dict[str, Path], tmp_path: Path) -> None:
     with gzip.open(data / "nli-en" / "train.tsv.gz", "rt", encoding="utf-8") as handle:
         english["nli-en"].write_text("".join(line for _, line in zip(range(2_500), handle, strict=False)), encoding="utf-8")

@@ -123,6 +123,7 @@ def tweets(data: Path) -> list[str]:
         return [line.strip() for line in itertools.islice(handle, 600)]
 
 
+@pytest.mark.slow
 def test_distilled_rows_bring_the_old_states_back(tiny: Path, registry: Any, tweets: list[str]) -> None:
     """On texts that were not trained on, the extended encoder is closer to the old one than with the mean of the pieces."""
     train, held = tweets[:500], tweets[500:]
