@@ -188,7 +188,7 @@ def together(options: argparse.Namespace, registry: Registry, texts: list[str], 
 
 def held_mb(encoder: Encoder) -> float:
     """MB in the bank's tensors."""
-    stacks = encoder._adapters.bank()._stacks.values()
+    stacks = encoder._adapters.bank().slots.stacks.values()
     return sum(tensor.numel() * tensor.element_size() for stack in stacks for tensor in stack.tensors.values()) / 2**20
 
 

@@ -27,7 +27,7 @@ from langadapt.inference.opening import best_device, local_folder, open_checkpoi
 from langadapt.inference.passes import Passes
 from langadapt.inference.reading import adapter_settings
 from langadapt.inference.router import choose
-from langadapt.inference.serving import Adapters
+from langadapt.inference.serving import Adapters, WithAdapters
 from langadapt.inference.texts import check_texts, names_of, token_ids_of
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.modeling.pooling import LayerMean
@@ -54,7 +54,7 @@ class EncodeStats:
     """The maxima, in tokens, that texts were cut at: the base's, or an adapter's own."""
 
 
-class Encoder:
+class Encoder(WithAdapters):
     """An encoder ready for inference.  Make one with :meth:`load`.
 
     Threads may share one: they may encode, add and remove adapters at the same time.
@@ -75,14 +75,10 @@ class Encoder:
         self.precision = precision
         self.stats = EncodeStats(0, 0, 0)
         """Of the last call that ended."""
-        self.default_adapter: str | None = None
-        """What :meth:`encode` uses when no adapter is named; None is the base alone."""
-        self.roles: tuple[str, ...] = ()
-        """``query`` and ``document`` where each has an adapter of its own."""
         self._layer: int | None = None
         """The layer that :meth:`token_states` reads; None the last."""
         self._passes = Passes(module, precision)
-        self._adapters = Adapters(loaded, module, normalizer)
+        super().__init__(Adapters(loaded, module, normalizer))
 
     @classmethod
     def load(
@@ -128,13 +124,7 @@ class Encoder:
         return found
 
     def __repr__(self) -> str:
-        kind, size = self._module.model.config.model_type, sum(weight.numel() for weight in self._module.model.parameters())
-        adapters = f", adapters: {', '.join(self.adapters)}" if self.adapters else ""
-        pooler = self.settings.pooler["use"]
-        return (
-            f"Encoder({str(self._adapters.folder) if self._adapters.folder else kind!r}: {kind}, {size / 1e6:.1f} M weights, "
-            f"{self.width} dimensions, {pooler} of up to {self.settings.max_length} tokens, {self.device}, {self.precision}{adapters})"
-        )
+        return described(self)
 
     def similarity(self, texts: Sequence[str], others: Sequence[str] | None = None, *, adapter: str | None = None) -> np.ndarray:
         """Cosines of texts with others, or with one another: (n, m) float32 between -1 and 1; of a vector a token, sums of the best.
@@ -170,47 +160,6 @@ class Encoder:
         """d of the vectors."""
         return self._module.width
 
-    # adapters ------------------------------------------------------------------------------------------------------
-
-    def add_adapter(self, name: str, path: str | Path, *, replace: bool = False) -> None:
-        """Make a trained adapter ready under a name: one of ours, or a folder that peft or adapters saved.
-
-        Args:
-            name: what :meth:`encode` will call it.
-            path: its folder, or a Hub id.
-            replace: take the place of an adapter of that name in one step; calls that use it just now end on the old one.
-
-        Raises:
-            ModelError: the name is no text, or taken; the adapter is missing, truncated, for another base or pooler, or of a kind that
-                cannot be served exactly.
-        """
-        self._adapters.add(name, path, replace, self.width)
-
-    def remove_adapter(self, name: str) -> None:
-        """Forget an adapter; calls that use it just now end undisturbed.
-
-        Raises:
-            ModelError: there is none of that name, or a stack names it.
-        """
-        self._adapters.bank().remove(name)
-
-    def stack_adapters(self, name: str, members: Sequence[str]) -> None:
-        """Name a sequence of adapters that are applied one after another in every module.
-
-        Raises:
-            ModelError: the name is taken, a member is unknown, or the members read texts differently (prompt, normalizer, length).
-        """
-        self._adapters.stack(name, members)
-
-    @property
-    def adapters(self) -> list[str]:
-        """Names that :meth:`encode` knows."""
-        return self._adapters.names()
-
-    def role(self, name: str) -> str | None:
-        """The adapter of a role (``query``, ``document``), or the default where roles share one."""
-        return name if name in self.roles else self.default_adapter
-
     def route(self, texts: Sequence[str], *, threshold: float = -1.0, batch_tokens: int = 4096) -> list[str | None]:
         """The adapter whose training texts are most like each text, by the base's vectors; None below `threshold`.
 
@@ -221,8 +170,6 @@ class Encoder:
         """
         plain = self.encode(texts, adapter=[None] * len(texts), normalize=False, batch_tokens=batch_tokens)
         return choose(plain, self._adapters.bank().centroids(), threshold)
-
-    # encoding ------------------------------------------------------------------------------------------------------
 
     def encode(
         self,
@@ -377,3 +324,15 @@ def _units(vectors: np.ndarray) -> np.ndarray:
     """Vectors (n, d) scaled to length one, in place."""
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return vectors
+
+
+def described(encoder: Encoder) -> str:
+    """An encoder in one line."""
+    model, settings, folder = encoder._module.model, encoder.settings, encoder._adapters.folder
+    size = sum(weight.numel() for weight in model.parameters())
+    adapters = f", adapters: {', '.join(encoder.adapters)}" if encoder.adapters else ""
+    kind = model.config.model_type
+    return (
+        f"Encoder({str(folder) if folder else kind!r}: {kind}, {size / 1e6:.1f} M weights, {encoder.width} dimensions, "
+        f"{settings.pooler['use']} of up to {settings.max_length} tokens, {encoder.device}, {encoder.precision}{adapters})"
+    )

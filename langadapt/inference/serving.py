@@ -72,8 +72,8 @@ class Adapters:
         settings = self._loaded.settings
         return Reading(settings.prompt, self._normalizer, settings.max_length)
 
-    def add(self, name: str, path: str | Path, replace: bool, width: int) -> None:
-        """See :meth:`langadapt.inference.encoder.Encoder.add_adapter`."""
+    def add(self, name: str, path: str | Path, replace: bool) -> None:
+        """See :meth:`WithAdapters.add_adapter`."""
         if not isinstance(name, str) or not name:
             raise ModelError(f"an adapter is called by a text, not by {name!r}"[:200], hint="Write add_adapter('NAME', PATH).")
         folder = local_folder(path)
@@ -89,11 +89,11 @@ class Adapters:
         else:
             logger.warning("the adapter %s states no base digest: only its shapes are checked against this base", folder)
         reads = [steady_reader(part) for part in parts_of(folder)]
-        centroid = light.load_centroid(folder, width)
+        centroid = light.load_centroid(folder, self._module.width)
         self.bank().add(name, *reads, reading=reading, centroid=centroid, replace=replace)
 
     def stack(self, name: str, members: Sequence[str]) -> None:
-        """See :meth:`langadapt.inference.encoder.Encoder.stack_adapters`."""
+        """See :meth:`WithAdapters.stack_adapters`."""
         self.bank().stack(name, members)
 
     def _check_record(self, record: light.AdapterRecord, settings: EncoderSettings, folder: Path) -> None:
@@ -124,3 +124,53 @@ class Adapters:
 def _shown(slot: dict[str, Any]) -> Any:
     """A pooler as it is written: its name, with options as a slot."""
     return slot["use"] if len(slot) == 1 else slot
+
+
+class WithAdapters:
+    """What an encoder offers its users of adapters: names that :meth:`encode <langadapt.inference.encoder.Encoder.encode>` knows."""
+
+    def __init__(self, adapters: Adapters) -> None:
+        self._adapters = adapters
+        self.default_adapter: str | None = None
+        """What :meth:`encode` uses when no adapter is named; None is the base alone."""
+        self.roles: tuple[str, ...] = ()
+        """``query`` and ``document`` where each has an adapter of its own."""
+
+    def add_adapter(self, name: str, path: str | Path, *, replace: bool = False) -> None:
+        """Make a trained adapter ready under a name: one of ours, or a folder that peft or adapters saved.
+
+        Args:
+            name: what :meth:`encode` will call it.
+            path: its folder, or a Hub id.
+            replace: take the place of an adapter of that name in one step; calls that use it just now end on the old one.
+
+        Raises:
+            ModelError: the name is no text, or taken; the adapter is missing, truncated, for another base or pooler, or of a kind that
+                cannot be served exactly.
+        """
+        self._adapters.add(name, path, replace)
+
+    def remove_adapter(self, name: str) -> None:
+        """Forget an adapter; calls that use it just now end undisturbed.
+
+        Raises:
+            ModelError: there is none of that name, or a stack names it.
+        """
+        self._adapters.bank().remove(name)
+
+    def stack_adapters(self, name: str, members: Sequence[str]) -> None:
+        """Name a sequence of adapters that are applied one after another in every module.
+
+        Raises:
+            ModelError: the name is taken, a member is unknown, or the members read texts differently (prompt, normalizer, length).
+        """
+        self._adapters.stack(name, members)
+
+    @property
+    def adapters(self) -> list[str]:
+        """Names that :meth:`encode` knows."""
+        return self._adapters.names()
+
+    def role(self, name: str) -> str | None:
+        """The adapter of a role (``query``, ``document``), or the default where roles share one."""
+        return name if name in self.roles else self.default_adapter

@@ -20,6 +20,7 @@ from langadapt.errors import ModelError
 from langadapt.inference.adapter_files import AdapterWeights, Bottleneck, LowRank, Scale, read_adapter
 from langadapt.inference.bank import AdapterBank
 from langadapt.inference.reading import Reading
+from langadapt.inference.slots import Slots
 from langadapt.inference.stacks import WIDE
 from langadapt.modeling.loading import load_model, quantization_options
 from langadapt.release.merging import merge
@@ -327,12 +328,12 @@ def test_a_slot_given_back_leaves_no_residue() -> None:
         assert torch.equal(mixed[[2, 5]], plain[[2, 5]])
         bank.remove("light")
         bank.remove("other")
-    assert bank._slots == 1, "what was used again and again is given up with the last adapter"
+    assert bank.slots._count == 1, "what was used again and again is given up with the last adapter"
 
 
 def held(bank: AdapterBank) -> int:
     """Values in the bank's tensors."""
-    return sum(tensor.numel() for stack in bank._stacks.values() for tensor in stack.tensors.values())
+    return sum(tensor.numel() for stack in bank.slots.stacks.values() for tensor in stack.tensors.values())
 
 
 def operations(bank: AdapterBank, names: Sequence[str | None]) -> int:
@@ -369,14 +370,14 @@ def test_memory_is_given_back() -> None:
             assert torch.equal(outputs(bank.body), expected)
     assert torch.equal(served(bank, ["small"] * 6), expected)
     bank.remove("small")
-    assert bank._stacks == {}
+    assert bank.slots.stacks == {}
 
 
 def test_room_stays_within_what_may_be_resident() -> None:
     bank = AdapterBank(fresh("bert"), max_resident=5)
     for i in range(8):
         bank.add(f"a{i}", lambda i=i: low_rank(i, 2, PLACES))  # type: ignore[misc]
-    assert {len(tensor) for stack in bank._stacks.values() for tensor in stack.tensors.values()} == {6}
+    assert {len(tensor) for stack in bank.slots.stacks.values() for tensor in stack.tensors.values()} == {6}
     together = served(bank, [f"a{i}" for i in range(2, 8)])  # one more than may stay
     for row in range(6):
         assert near(together[row], lone(low_rank(row + 2, 2, PLACES))[row])
@@ -425,7 +426,7 @@ def test_a_name_of_several_parts() -> None:
         bank.add("half", lambda: first, lambda: bad(down=torch.ones(2, 96)))
     bank.remove("stack")
     bank.remove("other")
-    assert bank._slots == 1
+    assert bank.slots._count == 1
 
 
 def test_a_stack_reads_as_its_members_do() -> None:
@@ -505,7 +506,7 @@ def test_removal_under_a_lease(tmp_path: Path) -> None:
             assert near(outputs(bank.body, slice(0, 2)), expected[:2])
     assert near(served(bank, ["a"] * 6), lone(other))
     bank.add("c", lambda: other)
-    assert bank._slots <= 4
+    assert bank.slots._count <= 4
 
 
 def test_unknown_names_are_listed_and_nothing_is_done() -> None:
@@ -520,7 +521,7 @@ def test_unknown_names_are_listed_and_nothing_is_done() -> None:
 
     bank.add("polite", read)
     bank.remove("polite")
-    bank.max_resident = 1
+    bank.slots.max_resident = 1
     bank.add("polite", read)
     bank.add("formal", lambda: low_rank(2, 2, PLACES))
     before = len(reads)
@@ -610,7 +611,7 @@ def test_a_failure_while_placing_leaves_the_bank_as_it_was(monkeypatch: pytest.M
     for name, weights in made.items():
         bank.add(name, lambda weights=weights: weights)  # type: ignore[misc]
     calls = 0
-    fitting = AdapterBank._fitting
+    fitting = Slots._fitting
 
     def failing(self: AdapterBank, *args: Any) -> Any:
         nonlocal calls
@@ -619,7 +620,7 @@ def test_a_failure_while_placing_leaves_the_bank_as_it_was(monkeypatch: pytest.M
             raise torch.OutOfMemoryError("no memory left")
         return fitting(self, *args)
 
-    monkeypatch.setattr(AdapterBank, "_fitting", failing)
+    monkeypatch.setattr(Slots, "_fitting", failing)
     for _ in range(2):
         with pytest.raises(torch.OutOfMemoryError):
             bank.add("b", lambda: low_rank(9, 40, PLACES, dora=True))

@@ -161,7 +161,7 @@ def test_eight_threads_and_one_that_changes_everything(tiny: Path, folders: dict
     parts = [part for one in bank._names.values() for part in one.parts]
     assert all(part.pins == 0 for part in parts)
     used = {part.slot for part in parts if part.slot is not None}
-    assert sorted([*used, *bank._free]) == list(range(1, bank._slots)), "every slot is either used or free, and once"
+    assert sorted([*used, *bank.slots._free]) == list(range(1, bank.slots._count)), "every slot is either used or free, and once"
     for name in list(encoder.adapters):
         assert np.abs(encoder.encode(texts, adapter=name) - expected[name]).max() <= 1e-5, name
     assert np.array_equal(encoder.encode(texts), expected[None])
