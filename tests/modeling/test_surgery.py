@@ -446,3 +446,24 @@ def test_a_row_that_is_no_number_is_refused(registry: Any) -> None:
     with pytest.raises(ModelError, match="1 tokens a row with a number that is not finite"):
         apply_mixture(model, mixture, OLD, NEW)
     assert torch.equal(model.get_input_embeddings().weight, before)
+
+
+def test_an_output_row_stands_as_far_from_its_mean_as_the_input_row(registry: Any) -> None:
+    """Rows set outright, by the formula, from copies taken before the call."""
+    model = make("bert", tied=False)
+    decoder: Any = output_layer(model)[0]
+    with torch.no_grad():
+        decoder.weight.copy_(3 + 0.4 * torch.randn_like(decoder.weight))
+    size = len(OLD)
+    inputs = model.get_input_embeddings().weight.detach().numpy()[:size].copy()
+    outputs = decoder.weight.detach().numpy()[:size].copy()
+    mixture = propose(registry, "random", model, NEW)
+    outright = [i for i in mixture.rows if mixture.weights.indptr[i] == mixture.weights.indptr[i + 1]]
+    assert len(outright) > 5
+    apply_mixture(model, mixture, OLD, NEW)
+    found = output_rows(model).detach().numpy()
+    for i in outright:
+        apart = (mixture.rows[i] - inputs.mean(0)) / inputs.std(0)
+        assert np.allclose(found[i], outputs.mean(0) + apart * outputs.std(0), atol=1e-4)
+    spread = found[outright].std(0).mean()
+    assert 0.5 * outputs.std(0).mean() < spread < 2 * outputs.std(0).mean()

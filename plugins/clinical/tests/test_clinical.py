@@ -130,3 +130,10 @@ def test_files_of_ones_own_for_the_domains_tasks(run: Run, data: Path, tmp_path:
     assert done.returncode == 0, done.stderr
     assert str(own["similarity"]) in done.stdout
     assert "hub" not in done.stdout
+
+
+def test_every_column_is_looked_at(ctx: Context) -> None:
+    pairs = [{"premise": "clean text", "hypothesis": "Dr. Elena Marsh, 555-123-4567"}, {"premise": "clean", "hypothesis": "clean too"}]
+    assert list(LeakCheck(action="drop").select(from_rows(pairs), None, ctx)["premise"]) == ["clean"]
+    with pytest.raises(DataError, match=r"1 × phone \(row 1\)"):
+        LeakCheck().select(from_rows(pairs), None, ctx)

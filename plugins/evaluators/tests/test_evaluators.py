@@ -155,3 +155,46 @@ def test_files_are_told_apart_by_as_little_as_it_takes() -> None:
     assert _labels([Path("a/stsb/mr/dev.tsv.gz"), Path("a/mahasts-mr/dev.tsv.gz")]) == ["mr/dev", "mahasts-mr/dev"]
     assert _labels([Path("a/gl-dev.tsv"), Path("b/es/dev.tsv.gz")]) == ["gl-dev", "dev"]
     assert _labels([Path("x.tsv")]) == ["x"]
+
+
+def test_entity_f1_by_hand(encoder: Encoder, tmp_path: Path) -> None:
+    """Two of three entities are found, and two that are none: precision 1/2, recall 2/3, F1 4/7; accuracy counts words."""
+    from langadapt_evaluators.tagging import Tagging
+
+    gold = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-PER"]]
+    said = [["B-PER", "I-PER", "B-LOC", "B-LOC"], ["B-LOC", "B-PER"]]
+    file = tmp_path / "tags.conll"
+    file.write_text("a\tB-PER\nb\tO\n\n" * 20)
+    scores = Tagging(data=resource(file, form="tags"))._scores(gold, [["O", "O", "B-LOC", "B-LOC"], said[1]], True, Context())
+    f1, accuracy = scores
+    assert f1.metric == "entity f1"
+    assert f1.value == pytest.approx(100 * 2 * 2 / (3 + 4))  # found LOC and the second PER; said four
+    assert f1.n == 3
+    assert accuracy.value == pytest.approx(100 * 2 / 6)
+    whole = Tagging(data=resource(file, form="tags"))._scores(gold, said, True, Context())[0]
+    assert whole.value == pytest.approx(100 * 2 * 3 / (3 + 5))
+
+
+def test_a_word_is_known_by_its_first_piece(encoder: Encoder) -> None:
+    from langadapt_evaluators.tagging import _states
+
+    sentence = [("रंगमंचावर", "B-LOC"), ("गिटार", "O")]
+    encoded = encoder.tokenizer([word for word, _ in sentence], is_split_into_words=True)
+    places = [encoded.word_ids().index(word) for word in (0, 1)]
+    assert encoded.word_ids().count(0) > 1
+    states = encoder.token_states([encoded["input_ids"]])[0]
+    (vectors,), (tags,) = _states(encoder, [sentence], Context())
+    assert np.allclose(vectors, states[places], atol=1e-6)
+    assert tags == ["B-LOC", "O"]
+
+
+def test_both_texts_of_a_pair_are_features(encoder: Encoder) -> None:
+    from langadapt_evaluators.classification import _features
+
+    from langadapt.contracts.reading import Labelled
+
+    pairs = [("एक", "दोन"), ("एक", "पाऊस पडतो"), ("घर", "दोन")]
+    found = _features(encoder, Labelled(pairs, ["a", "b", "a"]), Context())
+    for row, (left, right) in zip(found, pairs, strict=True):
+        u, v = encoder.encode([left, right], normalize=True)
+        assert np.allclose(row, np.concatenate([u, v, abs(u - v), u * v]), atol=1e-5)

@@ -221,3 +221,16 @@ def test_random_tokens_are_any_but_special_ones() -> None:
     special = np.array([0, 1, 5, 9])
     assert ordinary_ids(np.arange(6), special).tolist() == [2, 3, 4, 6, 7, 8]
     assert ordinary_ids(np.arange(3), special[:0]).tolist() == [0, 1, 2]
+
+
+def test_the_first_word_is_hidden_as_often_as_any(loaded: LoadedEncoder, marathi: list[str]) -> None:
+    """A batch does not begin with a gap every time."""
+    objective, rows = worded(loaded, marathi, "span", 0.3)
+    row = next(row for row in rows if len(row["text"]) > 20)
+    words = np.asarray(row["text.words"])
+    first = words[words >= 0][0]
+    hidden = 0
+    for seed in range(400):
+        places = objective.collate([row], loaded.tokenizer, np.random.default_rng(seed)).extra["positions"][0]
+        hidden += any(words[place] == first for place in places)
+    assert 0.22 < hidden / 400 < 0.38

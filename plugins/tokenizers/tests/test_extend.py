@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -326,3 +327,27 @@ def test_an_added_token_that_is_a_word_alone_stays_out_of_longer_words(tmp_path:
         assert tokenizer.tokenize("गुगलचा") == before
         assert tokenizer.tokenize("गुगल") == ["गुगल"]
         assert len(set(tokenizer.get_vocab().values())) == len(tokenizer.get_vocab())
+
+
+@pytest.mark.parametrize("kind", ["byte-level bpe", "bpe"])
+def test_old_merges_keep_their_turn(kind: str, bases: dict[str, Any], tweets: list[str]) -> None:
+    """New merges stand behind all old ones, so text is cut as before up to where a new merge joins what stood side by side."""
+    base = bases[kind]
+    extended = Extend(budget=60, min_count=3).train(tweets, base, Context())
+    before, after = (json.loads(one.backend_tokenizer.to_str())["model"]["merges"] for one in (base, extended))
+    assert len(after) > len(before)
+    assert after[: len(before)] == before
+    fresh = set(extended.get_vocab()) - set(base.get_vocab())
+    changed = 0
+    for text in [*OLD, *tweets[:400]]:  # no text is passed over: a new token's pieces are put back, and the cut is the old one
+        ours = [piece for token in extended.tokenize(text) for piece in (_parts(token, base) if token in fresh else [token])]
+        theirs = base.tokenize(text)
+        changed += ours != theirs
+        assert "".join(ours) == "".join(theirs)
+    assert changed < 40, "old merges no longer come first: words are cut in other places"
+
+
+def _parts(token: str, base: Any) -> list[str]:
+    """The pieces that the base cuts a token's letters into, put together by its own merges."""
+    model = base.backend_tokenizer.model
+    return [piece.value for piece in model.tokenize(token)]

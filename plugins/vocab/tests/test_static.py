@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from langadapt_vocab.focus import Focus, sparsemax_weights
 from langadapt_vocab.projection import FastTextProjection
+from langadapt_vocab.shared import shared_ids
 from langadapt_vocab.simple import Mean
-from langadapt_vocab.static import Space, read_space, unit
+from langadapt_vocab.static import Space, read_space, token_space, unit
 
 from langadapt.contracts.component import Context
 from langadapt.contracts.vocabulary import Vocab
@@ -207,3 +208,22 @@ def test_words_of_a_script_without_white_space() -> None:
 def test_words_are_found_in_any_case() -> None:
     space = Space(["Haus", "haus", "Baum"], np.eye(3, dtype=np.float32))
     assert space.folded() == {"haus": 0, "baum": 2}
+
+
+def test_a_focus_row_by_hand(vocabularies: tuple[Vocab, Vocab], texts: list[str], ctx: Context) -> None:
+    """One token's weights: sparsemax of its cosines, on the old rows of the very tokens it is near to."""
+    old, new = vocabularies
+    mixture = Focus(epochs=1).mixture(old, new, texts, ctx)
+    shared = shared_ids(old, new)
+    vectors, known = token_space(new, texts, 100, 1, 5, ctx)
+    special = set(new.special.values())
+    anchors = [i for i in sorted(shared) if known[i] and i not in special]
+    placed = [i for i, word in enumerate(mixture.provenance) if word == "weighted by a static space"]
+    assert len(placed) > 20
+    for token in placed[:: len(placed) // 10]:
+        cosines = vectors[anchors] @ vectors[token]
+        wanted = {shared[anchor]: weight for anchor, weight in zip(anchors, reference(cosines), strict=True) if weight > 1e-7}
+        row = mixture.weights[[token]]
+        found = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
+        assert found.keys() == wanted.keys(), new.tokens[token]
+        assert all(abs(found[index] - weight) < 1e-4 for index, weight in wanted.items())
