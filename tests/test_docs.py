@@ -33,8 +33,9 @@ def test_readme_holds_the_two_commands() -> None:
     ]
 
 
-def test_reference_is_what_the_code_says() -> None:
-    done = subprocess.run([sys.executable, ROOT / "docs" / "make_reference.py", "--check"], capture_output=True, text=True)
+@pytest.mark.parametrize("page", ["make_reference.py", "make_architecture.py"])
+def test_pages_made_from_the_code_are_what_it_says(page: str) -> None:
+    done = subprocess.run([sys.executable, ROOT / "docs" / page, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

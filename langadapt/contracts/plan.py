@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -24,13 +25,18 @@ class Request:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Dotted path (``stages.NAME.OPTION``, ``lang.KEY``, ``domain.KEY``) → value, as ``--set`` gives them."""
     base: str | None = None
-    resources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Name → the files that stand for it."""
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """Name → the file, or the files, that stand for it; a tuple of texts once the request is made."""
     sources: str | None = None
     translator: str | dict[str, Any] | None = None
     licence_policy: str = "any"
     """``permissive`` refuses resources and engines whose licence forbids redistribution, or states none."""
     seed: int = 42
+
+    def __post_init__(self) -> None:
+        """One file stands for a resource as well as several do."""
+        several = {name: (given,) if isinstance(given, str | Path) else tuple(given) for name, given in self.resources.items()}
+        object.__setattr__(self, "resources", {name: tuple(map(str, paths)) for name, paths in several.items()})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -10,9 +10,6 @@ from langadapt.errors import LangadaptError, ManifestError, did_you_mean, raise_
 from langadapt.manifests import yaml
 from langadapt.manifests.language import LANGUAGE, NAME, RESOURCE, SCRIPT
 from langadapt.manifests.resource import Resource, Sources
-
-if TYPE_CHECKING:
-    pass
 
 
 def parse_manifest(model: type[BaseModel], document: yaml.Document) -> Any:

@@ -36,7 +36,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         options: dict[str, Any] = {"fix_mistral_regex": False} if _warns_of_mistral(place) else {}  # its advice breaks pre-tokenizers
         family: Any = tokenizer_classes.class_for(place) or AutoTokenizer
         if family is AutoTokenizer:
-            tokenizer_classes.say_code_is_left_out(folder)
+            tokenizer_classes.say_code_is_left_out(folder, ours=(folder / "encoder.json").is_file())
         try:
             found = family.from_pretrained(str(place), use_fast=True, trust_remote_code=False, local_files_only=True, **options)
             if found.is_fast:  # a template that names a token it does not know ends the first text in a panic
@@ -299,7 +299,7 @@ def _check_numbers(model: PreTrainedModel, folder: Path) -> None:
     """
     import torch
 
-    mark = (str(folder), *stamps(folder))
+    mark = (type(model).__name__, str(folder), *stamps(folder))  # a head is among the weights only of the class that has it
     if mark in _SOUND:
         return
     for name, weight in model.named_parameters():

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langadapt.errors import PlanError
 from langadapt.planning.raw import RawStage
 from langadapt.verbs import VERBS
-
-if TYPE_CHECKING:
-    pass
 
 
 def chain(before: list[RawStage], after: list[RawStage]) -> list[RawStage]:

@@ -18,7 +18,7 @@ from langadapt.planning.facts import (
     language_facts,
     use_domain_corpus,
 )
-from langadapt.planning.overrides import assign_stage
+from langadapt.planning.overrides import assign_stage, below, shown
 from langadapt.planning.raw import RawStage
 from langadapt.planning.references import substitute
 from langadapt.planning.resource_names import STANDARD, standard
@@ -36,6 +36,7 @@ def compose(request: Request, catalog: Catalog, registry: Registry) -> tuple[Lan
     Raises:
         LangadaptError: an unknown or malformed manifest, override or reference; several reported together.
     """
+    _check_scopes(request)
     facts = language_facts(request, catalog)
     domain = domain_facts(request, catalog, facts.code)
     use_domain_corpus(facts, domain, request)
@@ -52,7 +53,7 @@ def compose(request: Request, catalog: Catalog, registry: Registry) -> tuple[Lan
     for stage in stages:
         apply_defaults(stage, domain)
     for path, value in request.overrides.items():
-        if path.partition(".")[0] not in ("lang", "domain"):
+        if not path.startswith(("lang.", "domain.")):
             assign_stage(stages, path, value)
     errors: list[LangadaptError] = []
     for stage in stages:
@@ -62,6 +63,14 @@ def compose(request: Request, catalog: Catalog, registry: Registry) -> tuple[Lan
             errors.append(error)
     raise_all(errors)
     return facts, stages
+
+
+def _check_scopes(request: Request) -> None:
+    """Refuse overrides of a language or domain that is not named: they would change nothing."""
+    for scope, named, option in (("lang", request.lang, "--lang"), ("domain", request.domain, "--domain")):
+        for path, value in below(request.overrides, scope).items():
+            if named is None:
+                raise PlanError(f"{shown(path, value)}, and no {'language' if scope == 'lang' else scope} is named", hint=f"Add {option}.")
 
 
 def _check_resources(request: Request, facts: LanguageFacts, domain: DomainFacts) -> None:

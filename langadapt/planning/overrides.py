@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langadapt.errors import PlanError, did_you_mean
 from langadapt.planning.raw import RawStage
-
-if TYPE_CHECKING:
-    pass
-
 
 Overrides = Mapping[str, Any]
 """Dotted path → value, as ``--set`` gives them, in their order."""
@@ -18,13 +14,13 @@ Overrides = Mapping[str, Any]
 
 def below(overrides: Overrides, scope: str) -> Overrides:
     """Those of one scope (``lang``, ``domain``, ``stages``)."""
-    return {path: value for path, value in overrides.items() if path.partition(".")[0] == scope}
+    return {path: value for path, value in overrides.items() if path.startswith(f"{scope}.")}
 
 
 def assign_all(data: dict[str, Any], overrides: Overrides) -> None:
     """Write overrides of a manifest into what its file says; the first part of their paths is the scope."""
     for path, value in overrides.items():
-        assign(data, path.split(".")[1:], value, f"--set {path}")
+        assign(data, path.split(".")[1:], value, shown(path, value))
 
 
 def assign_stage(stages: list[RawStage], path: str, value: Any) -> None:
@@ -35,17 +31,22 @@ def assign_stage(stages: list[RawStage], path: str, value: Any) -> None:
     """
     parts = path.split(".")
     if parts[0] != "stages" or len(parts) < 3:
-        raise PlanError(f"--set {path}", hint="Write stages.STAGE.OPTION=VALUE, lang.KEY=VALUE or domain.KEY=VALUE.")
+        raise PlanError(shown(path, value), hint="Write stages.STAGE.OPTION=VALUE, lang.KEY=VALUE or domain.KEY=VALUE.")
     by_name = {stage.name: stage for stage in stages}
     for split in (2, 3):
         name = ".".join(parts[1:split])
         if name in by_name and len(parts) > split:
-            assign(by_name[name].data, parts[split:], value, f"--set {path}")
+            assign(by_name[name].data, parts[split:], value, shown(path, value))
             return
-    raise PlanError(f"--set {path}: there is no stage '{parts[1]}'", hint=did_you_mean(parts[1], by_name))
+    raise PlanError(f"{shown(path, value)}: there is no stage '{parts[1]}'", hint=did_you_mean(parts[1], by_name))
 
 
-def assign(data: dict[str, Any], path: list[str], value: Any, shown: str) -> None:
+def shown(path: str, value: Any) -> str:
+    """An override as the command line writes it."""
+    return f"--set {path}={value}"
+
+
+def assign(data: dict[str, Any], path: list[str], value: Any, told: str) -> None:
     """Put a value at a path below plain data, in new copies of what lies on the way.
 
     Raises:
@@ -56,7 +57,7 @@ def assign(data: dict[str, Any], path: list[str], value: Any, shown: str) -> Non
         if isinstance(inner, str):  # 'objective: mlm' grows options by becoming 'objective: {use: mlm}'
             inner = {"use": inner}
         if inner is not None and not isinstance(inner, dict):
-            raise PlanError(f"{shown}: '{key}' is a list; set it as a whole")
+            raise PlanError(f"{told}: '{key}' is a list; set it as a whole")
         data[key] = dict(inner or {})
         data = data[key]
     data[path[-1]] = value

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langadapt.errors import PlanError, did_you_mean
 from langadapt.planning.facts import DomainFacts, LanguageFacts
 from langadapt.planning.raw import RawStage
 from langadapt.planning.resource_names import form_of, standard
-
-if TYPE_CHECKING:
-    pass
 
 
 def substitute(

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from langadapt.manifests.resource import Format
-
-if TYPE_CHECKING:
-    pass
-
 
 # Formats of the resource names that shipped recipes use, for a language whose manifest does not list them.
 STANDARD: dict[str, Format] = {

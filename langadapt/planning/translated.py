@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from langadapt.contracts.data import PairReader, TranslatedPairReader
+from langadapt.errors import RegistryError
 from langadapt.planning.facts import LanguageFacts
 from langadapt.planning.raw import RawStage
 from langadapt.planning.resource_names import IN_ANOTHER
@@ -28,12 +29,14 @@ def translate_pairs(stage: RawStage, facts: LanguageFacts, request: Request, reg
     others = [name for name in (*given, *facts.values) if (found := IN_ANOTHER.fullmatch(name)) and found[1] == wanted]
     if not others or wanted in given or (wanted in facts.values and others[0] not in given):
         return False
-    reader = registry.get("pairs", source["use"])
+    where = stage.where("source")
+    reader = registry.get("pairs", source["use"], where)
     assert issubclass(reader, PairReader)
     if not reader.in_translation:
         return False
-    translated = registry.get("pairs", reader.in_translation, stage.where("source"))
-    assert issubclass(translated, TranslatedPairReader)
+    translated = registry.get("pairs", reader.in_translation, where)
+    if not issubclass(translated, TranslatedPairReader):
+        raise RegistryError(f"the pairs '{reader.name}' name '{translated.name}' for translated data, and it translates none", where=where)
     code = others[0].rpartition("-")[2]
     stage.data["source"] = {
         "use": reader.in_translation,

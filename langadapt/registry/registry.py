@@ -139,8 +139,11 @@ class Registry:
         if len(found) == 1:
             return found[0].ref.name
         claimed = " and ".join(f"'{item.ref.name}' of plugin '{item.plugin}'" for item in found)
-        what = f"{claimed} each call themselves the {kind} that is taken by default" if found else f"no plugin brings a {kind} by default"
-        raise RegistryError(what, hint=f"Name one: {', '.join(self.names(kind))}." if self.names(kind) else "Install langadapt's plugins.")
+        if found:
+            raise RegistryError(
+                f"taken by default as {kind}: {claimed}, and one alone can be", hint="Leave one plugin out (LANGADAPT_PLUGINS)."
+            )
+        raise RegistryError(f"no plugin that is loaded brings what is taken by default as {kind}", hint="Install langadapt's own plugins.")
 
     def _inner(self, kind: str, value: Any, where: str | None) -> Any:
         """An option that is a component, or a list of them, built."""

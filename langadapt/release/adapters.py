@@ -21,7 +21,7 @@ from langadapt.contracts.data import Normalizer
 from langadapt.contracts.encoder import EncoderSettings
 from langadapt.contracts.results import Exporter
 from langadapt.contracts.vectors import Pooler
-from langadapt.errors import DataError, ModelError, raise_all
+from langadapt.errors import DataError, ModelError, RegistryError, raise_all
 from langadapt.files import RECORD, damage, read_json, write_json
 from langadapt.inference.reading import adapter_settings
 from langadapt.modeling.digest import weights_digest
@@ -251,6 +251,10 @@ def write_merged(source: Source, registry: Registry, folder: Path) -> None:
     loaded.settings = settings
     module = loaded.module(registry.make(Pooler, settings.pooler))
     exporter = registry.make(Exporter, registry.default(Exporter.kind))
+    if exporter.subject != "Encoder" or exporter.adapter_only or exporter.needs_texts or exporter.makes_another:
+        raise RegistryError(
+            f"the exporter '{exporter.name}' is taken by default, and writes no whole encoder", hint="Report it to its author."
+        )
     exporter.export(module, loaded.tokenizer, settings, folder)
     encoders.save_settings(loaded, folder)
     about = {

@@ -112,7 +112,7 @@ def candidates(
         except LangadaptError as error:
             failed[name] = f"{error.what}. {error.hint}" if error.hint else error.what
             continue
-        if len(found[name]) == len(base) and found[name] is base:
-            failed[name] = "most of the base's vocabulary is in use"
+        if found[name] is base:
+            failed[name] = "it leaves the base's vocabulary as it is: most of it is in use"
             del found[name]
     return found, failed

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from langadapt.contracts.plan import Plan, PlannedStage, Request
 from langadapt.files import read_json
@@ -65,12 +64,12 @@ def states(compiled: Plan, store: Store, run_dir: Path) -> list[StageState]:
             elif earlier["key"] == stage.key:
                 reasons = ["not in the store"]
             else:
-                reasons = _named(differences(earlier["identity"], stage.identity), stage, before)
+                reasons = _named(differences(earlier["identity"], stage.identity))
         found.append(StageState(stage, store.has(stage.key), tuple(reasons)))
     return found
 
 
-def _named(lines: list[str], stage: PlannedStage, before: dict[str, Any]) -> list[str]:
+def _named(lines: list[str]) -> list[str]:
     """Facts of a release follow from its stages; say only what is left when an input explains the change."""
     inputs = [line for line in lines if line.startswith("input ")]
     own = [line for line in lines if not line.startswith(("input ", "facts."))]

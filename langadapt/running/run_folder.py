@@ -77,7 +77,7 @@ class RunFolder:
         for stage in plan.stages:
             history, page = (store.path(stage.key) / name for name in ("training.json", PAGE))
             if history.is_file():
-                curves[stage.name] = [(float(step), float(loss)) for step, loss in read_json(history)["losses"]]
+                curves[stage.name] = [(float(step), float(loss)) for step, loss in read_json(history).get("losses", [])]
             if page.is_file():
                 shutil.copyfile(page, self.path / f"data-{stage.name}.html")
         if curves:

@@ -1,7 +1,8 @@
 """The verbs of recipes, a folder each: ``options.py`` is what a recipe may say, ``rules.py`` what is checked and keyed, ``run.py`` what
 is done, ``run(job)``, which writes an artifact's files into ``job.folder``.
 
-Options and rules are read by every plan, so they import contracts and manifests alone; what runs is imported when it runs.
+Options and rules are read by every plan, so they import contracts, manifests and what knows this machine's number formats; what runs is
+imported when it runs.
 """
 
 from __future__ import annotations

@@ -78,7 +78,11 @@ class Rules:
         return {}
 
 
-def needs_whole_weights(draft: Draft, role: str) -> None:
+RELEASE_ALONE = "Release the adapter alone with exporters: [adapter], or train LoRA, which can be merged."
+WHOLE = "Name an encoder of whole weights, or train LoRA, which can be merged."
+
+
+def needs_whole_weights(draft: Draft, role: str, hint: str = RELEASE_ALONE) -> None:
     """Refuse, in a field that wants whole weights, an adapter that has no merged form.
 
     Raises:
@@ -91,5 +95,5 @@ def needs_whole_weights(draft: Draft, role: str) -> None:
             f"stage '{draft.name}' needs the whole weights of '{one.name}', and '{one.slots['adaptation'].name}' "
             "cannot be merged into its base",
             where=draft.where(role),
-            hint="Release the adapter alone with exporters: [adapter], or train LoRA, which can be merged.",
+            hint=hint,
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from langadapt.verbs.rules import Draft, Rules, needs_whole_weights
+from langadapt.verbs.rules import WHOLE, Draft, Rules, needs_whole_weights
 
 
 class MergeRules(Rules):
     def check(self, draft: Draft) -> None:
-        needs_whole_weights(draft, "encoders")
+        needs_whole_weights(draft, "encoders", WHOLE)

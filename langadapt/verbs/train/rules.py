@@ -9,7 +9,7 @@ from langadapt.contracts.training import Objective, Sampler
 from langadapt.errors import PlanError
 from langadapt.manifests.stage import Stage
 from langadapt.modeling.precision import resolve_precision
-from langadapt.verbs.rules import Draft, Rules
+from langadapt.verbs.rules import WHOLE, Draft, Rules, needs_whole_weights
 from langadapt.verbs.train.options import Train
 
 GENERATED_SHARE = 0.5
@@ -138,13 +138,7 @@ def _check_scorer(draft: Draft, objective: Objective) -> None:
 
 def _check_adapters(draft: Draft) -> None:
     """Refuse a teacher whose adapter has no merged form, and training that does not go on with the adapter it begins with."""
-    for one in draft.read("teacher"):
-        if one.light() and not one.slots["adaptation"].mergeable:
-            raise PlanError(
-                f"stage '{draft.name}' needs the whole weights of '{one.name}', and its adapter cannot be merged into the base",
-                where=draft.where("teacher"),
-                hint="Name an encoder of whole weights, or train LoRA, which can be merged.",
-            )
+    needs_whole_weights(draft, "teacher", WHOLE)
     start, own = draft.read("encoder")[0], draft.slots["adaptation"]
     if start.light() and own != start.slots["adaptation"]:
         raise PlanError(

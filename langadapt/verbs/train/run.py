@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +23,6 @@ from langadapt.verbs.job import Job
 from langadapt.verbs.train import scorer as train_scorer
 from langadapt.verbs.train.fitting import make_settings, rows_for, save_history, set_dropout
 from langadapt.verbs.train.light import Light
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -59,6 +56,12 @@ def run(job: Job) -> dict[str, Any]:
         raise DataError(f"{len(rows)} training rows are too few", where=job.planned.where)
     settings = make_settings(stage, len(rows))
     trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    if not trained:
+        raise ModelError(
+            f"'{adaptation.name}' leaves no weight of this encoder to train",
+            where=job.planned.where,
+            hint="Input rows that are computed from spellings do not train: train the body, or all of it.",
+        )
     share = f" ({100 * trained / light.parameters:.2f} % of the base)" if light else ""
     training = f"{trained / 1e6:.2f} M weights train{share}"
     if loaded.origins is not None and adaptation.new_rows:
