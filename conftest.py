@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -72,25 +73,35 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-CACHE = Path(os.environ.get("LANGADAPT_TEST_CACHE", Path(tempfile.gettempdir()) / f"langadapt-tests-{getpass.getuser()}"))
-"""Bases that tests share, each under the digest of what it was made by: made once, for all workers and for later runs."""
+@cache
+def code_digest() -> str:
+    """Of all that can decide what a base becomes: the core, the plugins' sources, this file, and the libraries' versions."""
+    import tokenizers
+    import torch
+    import transformers
+
+    root = Path(__file__).parent
+    files = [Path(__file__), *sorted(root.glob("langadapt/**/*.py")), *sorted(root.glob("plugins/*/src/**/*.py"))]
+    versions = " ".join((torch.__version__, transformers.__version__, tokenizers.__version__))
+    whole = hashlib.sha256(versions.encode())
+    for file in files:
+        whole.update(file.read_bytes())
+    return whole.hexdigest()[:16]
 
 
-def made_once(name: str, makers: Sequence[Any], make: Callable[[Path], None]) -> Path:
-    """A folder that every process may read: `make` fills it when no folder of this name was made by the same code before.
-
-    Args:
-        makers: modules and files whose content decides what is made.
-    """
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that every process may read: `make` fills it when no folder of this name was made by the same code before."""
     from filelock import FileLock
 
-    files = [Path(maker) if isinstance(maker, str | Path) else Path(maker.__file__) for maker in makers]
-    digest = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in [*files, Path(__file__)])).hexdigest()[:16]
-    folder = CACHE / f"{name}-{digest}"
-    CACHE.mkdir(parents=True, exist_ok=True)
+    place = os.environ.get("LANGADAPT_TEST_CACHE") or Path(tempfile.gettempdir()) / f"langadapt-tests-{os.getuid()}"
+    folder = Path(place) / f"{name}-{code_digest()}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for older in Path(place).glob(f"{name}-*"):  # of other code, and nobody's any more
+        if not older.name.startswith(folder.name) and time.time() - older.stat().st_mtime > 86_400:
+            shutil.rmtree(older, ignore_errors=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
-            aside = Path(tempfile.mkdtemp(dir=CACHE))
+            aside = Path(tempfile.mkdtemp(dir=place))
             make(aside)
             aside.rename(folder)
     return folder
@@ -102,17 +113,15 @@ def e5() -> Path:
     from langadapt_starter import e5 as converter
 
     package = converter.find_package_file()
-    return made_once("e5", [converter, package], lambda folder: converter.convert(package, folder))
+    return made_once("e5", lambda folder: converter.convert(package, folder))
 
 
 @pytest.fixture(scope="session")
 def tiny(e5: Path, registry: Registry) -> Path:
     """The first two layers of e5 with the pieces of Devanagari and ASCII: real weights, 7 M of them."""
-    from langadapt_tokenizers import prune, rebuild
-    from langadapt_vocab import simple
 
     from langadapt.artifacts import encoder as encoders
-    from langadapt.modeling import loading, surgery
+    from langadapt.modeling import surgery
 
     def make(folder: Path) -> None:
         loaded = encoders.load(e5)
@@ -126,7 +135,7 @@ def tiny(e5: Path, registry: Registry) -> Path:
         loaded.settings = loaded.settings.with_(max_length=64, normalize=False)
         encoders.save(loaded, folder)
 
-    return made_once(f"tiny-{e5.name}", [encoders, loading, surgery, prune, rebuild, simple], make)
+    return made_once("tiny", make)
 
 
 ENGLISH = "The quick brown fox jumps over the lazy dog while two men are playing a guitar on the stage."

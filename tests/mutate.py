@@ -69,7 +69,7 @@ class Mutant:
     line: int
 
 
-def candidates(file: Path) -> Iterator[Mutant]:
+def candidates(file: Path, tree: Path) -> Iterator[Mutant]:
     """Every fault that can be planted in a file, one operator a place."""
     import cosmic_ray.plugins as operators
     from cosmic_ray.ast import ast_nodes, get_ast
@@ -85,7 +85,7 @@ def candidates(file: Path) -> Iterator[Mutant]:
         for node in ast_nodes(tree):
             for start, _ in operator.mutation_positions(node):
                 if start[0] not in quiet:
-                    yield Mutant(file.relative_to(ROOT).as_posix(), name, count, start[0])
+                    yield Mutant(file.relative_to(tree).as_posix(), name, count, start[0])
                 count += 1
 
 
@@ -98,20 +98,20 @@ def _quiet_lines(tree: ast.Module) -> set[int]:
         if isinstance(node, ast.FunctionDef):
             spots = [*(arg.annotation for arg in (*node.args.args, *node.args.kwonlyargs)), node.returns]
             found |= {line for spot in spots if spot for line in range(spot.lineno, (spot.end_lineno or spot.lineno) + 1)}
-        if isinstance(node, ast.AnnAssign) and node.value is None:
-            found |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        if isinstance(node, ast.AnnAssign):
+            found |= set(range(node.annotation.lineno, (node.annotation.end_lineno or node.lineno) + 1))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("info", "warning", "echo", "secho"):
             found |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return found
 
 
-def drawn(count: int, seed: int) -> list[Mutant]:
+def drawn(tree: Path, count: int, seed: int) -> list[Mutant]:
     """A sample without two faults on one line, every place as likely as another."""
     places: dict[tuple[str, int], list[Mutant]] = {}
     for room in NEAR:
-        path = ROOT / "langadapt" / room
+        path = tree / "langadapt" / room
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
-            for mutant in candidates(file):
+            for mutant in candidates(file, tree):
                 places.setdefault((mutant.file, mutant.line), []).append(mutant)
     rng = random.Random(seed)
     chosen = rng.sample(sorted(places), min(count, len(places)))
@@ -126,12 +126,13 @@ def judged(mutant: Mutant, tree: Path) -> dict[str, Any]:
     file = tree / mutant.file
     source = file.read_text(encoding="utf-8")
     planted = mutate_code(source, operators.get_operator(mutant.operator)(), mutant.occurrence)
-    change = "\n".join(difflib.unified_diff(source.splitlines(), (planted or "").splitlines(), lineterm="", n=0))[-600:]
+    assert planted is not None, f"there is no such place: {mutant}"
+    change = "\n".join(difflib.unified_diff(source.splitlines(), planted.splitlines(), lineterm="", n=0))[-600:]
     room = Path(mutant.file).with_suffix("").parts[1]
     start = time.monotonic()
-    file.write_text(planted or source, encoding="utf-8")
+    file.write_text(planted, encoding="utf-8")
     try:
-        ast.parse(planted or "")
+        ast.parse(planted)
         outcome = _tested(tree, NEAR[room])
     except SyntaxError:
         outcome = "no Python"
@@ -143,12 +144,24 @@ def judged(mutant: Mutant, tree: Path) -> dict[str, Any]:
 def _tested(tree: Path, tests: tuple[str, ...]) -> str:
     places = [str(tree), *map(str, sorted(tree.glob("plugins/*/src")))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    environment.setdefault("LANGADAPT_TEST_DATA", str(ROOT.parent / "shared" / "data"))
+    environment["LANGADAPT_TEST_CACHE"] = str(tree.parent / "bases")  # what a fault helped to make is nobody else's
     line = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:warnings", "--no-header", *tests]
     try:
         done = subprocess.run(line, cwd=tree, env=environment, capture_output=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         return "caught (hangs)"
+    if done.returncode not in (0, 1, 2):  # failed tests, or a module that cannot be imported any more
+        raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
     return "survived" if done.returncode == 0 else "caught"
+
+
+def sound(tree: Path, sample: list[Mutant], known: list[dict[str, Any]]) -> None:
+    """Run the tests of every room that is drawn without a fault first: what fails then would count as caught later."""
+    rooms = {Path(mutant.file).with_suffix("").parts[1] for mutant in sample}
+    for room in sorted(rooms) if not known else ():
+        if _tested(tree, NEAR[room]) != "survived":
+            raise SystemExit(f"the tests near langadapt/{room} fail without any fault: {' '.join(NEAR[room])}")
 
 
 def main() -> int:
@@ -157,16 +170,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
     given = parser.parse_args()
-    known = [json.loads(line) for line in given.out.read_text(encoding="utf-8").splitlines()] if given.out.is_file() else []
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    lines = given.out.read_text(encoding="utf-8").splitlines() if given.out.is_file() else []
+    known = [one for one in map(json.loads, lines) if one["commit"] == commit]
     done = {(one["file"], one["operator"], one["occurrence"]) for one in known}
-    sample = drawn(given.mutants, given.seed)
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "langadapt"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
+        sample = drawn(tree, given.mutants, given.seed)
+        sound(tree, sample, known)
         for number, mutant in enumerate(sample, start=1):
             if (mutant.file, mutant.operator, mutant.occurrence) in done:
                 continue
-            found = judged(mutant, tree)
+            found = {"commit": commit, **judged(mutant, tree)}
             known.append(found)
             with given.out.open("a", encoding="utf-8") as handle:
                 handle.write(json.dumps(found, ensure_ascii=False) + "\n")

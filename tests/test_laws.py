@@ -251,7 +251,7 @@ def failed(registry: Registry, key: str, folder: Path) -> list[str]:
             else:
                 call: Any = rule
                 call(Case(registry.build(kind, name), Toy(toy_folder(), registry), place))
-        except Exception:  # whatever it is that a broken component ends in
+        except (AssertionError, ValueError):  # a width that is not there breaks numpy's own check first
             found.append(rule.__name__)
     return found
 

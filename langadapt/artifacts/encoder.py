@@ -85,8 +85,16 @@ class LoadedEncoder:
         """
         plain: Any = self.model.get_input_embeddings()
         rows = component.build(self.tokenizer, int(plain.weight.shape[1]))
+        learns = any(True for _ in rows.parameters())
+        again = self.settings.embedding == component.slot()
         if isinstance(self.embedding, dict):
             _put_in(rows, self.embedding, f"embedding '{component.name}'", self.checkpoint)
+        elif again and learns and self.embedding is None and self.checkpoint is not None:
+            raise ModelError(
+                f"there are no weights of its embedding '{component.name}' ({EMBEDDING})",
+                where=str(self.checkpoint),
+                hint="Copy the whole folder again; an embedding that learns is trained with its encoder.",
+            )
         install(self.model, rows, size_of(self.tokenizer))
         self.embedding, self.settings = rows, self.settings.with_(embedding=component.slot())
 

@@ -94,9 +94,9 @@ class Embedding(Component):
 
     @abstractmethod
     def build(self, tokenizer: PreTrainedTokenizerFast, width: int) -> nn.Module:
-        """A module: ids (…) int64 of the tokenizer → rows (…, `width`) float32.
+        """A module: ids (…) int64 from 0 to the tokenizer's largest → rows (…, `width`) float32, for numbers without a token too.
 
-        One without parameters never trains: its rows are computed once.
+        One without parameters never trains: its rows are computed once for each stage, and must be the same ones every time.
 
         Raises:
             ModelError: the tokenizer or the width is none that it can serve.

@@ -72,7 +72,6 @@ class Encoder(WithAdapters):
         self._module = module
         self._normalizer = normalizer
         self._output = output
-        self.precision = precision
         self.stats = EncodeStats(0, 0, 0)
         """Of the last call that ended."""
         self._layer: int | None = None
@@ -117,7 +116,7 @@ class Encoder(WithAdapters):
         folder = local_folder(source)
         if light.is_adapter(folder):
             options = {"device": device, "precision": precision, "registry": registry, "normalizer": normalizer}
-            return _with_adapter(folder, quantization, max_adapters=max_adapters, **options)
+            return _with_adapter(cls, folder, quantization, max_adapters=max_adapters, **options)
         opened = open_checkpoint(folder, device or best_device(), pooler, normalizer, quantization, mlm_head, registry)
         found = cls(opened.loaded, opened.module, opened.normalizer, precision, opened.output)
         found._adapters = Adapters(opened.loaded, opened.module, opened.normalizer, registry, max_adapters, folder)
@@ -139,6 +138,11 @@ class Encoder(WithAdapters):
         right = left if others is None else self.encode(others, normalize=True, adapter=adapter)
         found: np.ndarray = np.clip(left @ right.T, -1.0, 1.0)
         return found
+
+    @property
+    def precision(self) -> str:
+        """``fp32`` or ``bf16``."""
+        return self._passes.precision
 
     @property
     def settings(self) -> EncoderSettings:
@@ -305,11 +309,11 @@ class Encoder(WithAdapters):
         return self._passes.states(ids, self._layer, batch_tokens, progress)
 
 
-def _with_adapter(folder: Path, quantization: str | None, **options: Any) -> Encoder:
+def _with_adapter(kind: type[Encoder], folder: Path, quantization: str | None, **options: Any) -> Encoder:
     """A trained adapter on its base, quantised as in training unless another quantisation is asked for."""
     record = light.load(folder)
     settings, base = adapter_settings(folder), light.base_folder(folder)
-    found = Encoder.load(base, quantization=quantization or record.quantization, pooler=settings.pooler, **options)
+    found = kind.load(base, quantization=quantization or record.quantization, pooler=settings.pooler, **options)
     found._loaded.settings = settings
     found.roles = record.roles
     for role in record.roles:

@@ -69,6 +69,14 @@ def _bias_places(model: PreTrainedModel) -> list[Any]:
     return [place for place in places if place is not None]
 
 
+def separate_biases(model: PreTrainedModel) -> None:
+    """Give every place that keeps the output bias a parameter of its own, each with the same values."""
+    biases = output_biases(model)
+    for place in {id(place): place for place in _bias_places(model)}.values() if biases else ():
+        if isinstance(getattr(place, "bias", None), torch.nn.Parameter):
+            place.bias = torch.nn.Parameter(biases[0].detach().clone())
+
+
 def set_output_bias(model: PreTrainedModel, bias: torch.Tensor) -> None:
     """Replace the output bias everywhere the architecture keeps it.
 

@@ -159,6 +159,7 @@ def load_model(
     from langadapt.modeling import static
 
     static.register()
+    mark = (mlm_head, scorer, str(folder), *stamps(folder))
     found = look(folder)
     with view(found) as place:
         try:
@@ -184,7 +185,10 @@ def load_model(
                 ) from error
     model.name_or_path = model.config._name_or_path = str(folder)
     _check_report(model, report, folder)
-    _check_numbers(model, folder)
+    if options or mark not in _SOUND:
+        _check_numbers(model, folder)
+        if not options:  # of quantised weights only some are looked at
+            _SOUND.add(mark)
     _mark_fresh(model, set(report["missing_keys"]))
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False  # a decoder that encodes reads no cache, and one would cost its memory
@@ -292,16 +296,13 @@ FOLLOWING = ("position_ids", "token_type_ids", "inv_freq", "attn.bias", "masked_
 
 
 def _check_numbers(model: PreTrainedModel, folder: Path) -> None:
-    """Refuse weights that are no numbers: every vector would be none.  Files seen to be sound and not changed since are passed over.
+    """Refuse weights that are no numbers: every vector would be none.
 
     Raises:
         ModelError: a weight is NaN or infinite, named.
     """
     import torch
 
-    mark = (type(model).__name__, str(folder), *stamps(folder))  # a head is among the weights only of the class that has it
-    if mark in _SOUND:
-        return
     for name, weight in model.named_parameters():
         # A sum shows both, and is as fast as memory; a sum that overflows is looked at again.
         if not weight.is_floating_point() or bool(torch.isfinite(weight.detach().sum())):
@@ -314,11 +315,9 @@ def _check_numbers(model: PreTrainedModel, folder: Path) -> None:
                 hint="The checkpoint is damaged, or its training broke: take an earlier one.",
             )
 
-    _SOUND.add(mark)
-
 
 _SOUND: set[tuple[Any, ...]] = set()
-"""Folders whose weights this process has seen to be numbers, by the stamps of their files."""
+"""Folders whose weights this process has seen to be numbers, by the head that was loaded and the stamps of their files."""
 
 
 def _some(names: list[str]) -> str:

@@ -11,14 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from langadapt.contracts.component import Component
 from langadapt.contracts.hooks import ComponentRef
 from langadapt.errors import LangadaptError
-from langadapt.manifests.resource import Resource
 from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 from langadapt.testing import laws_of_texts, laws_of_training, laws_of_vectors
-from langadapt.testing.laws import LAWS, Case
+from langadapt.testing.laws import LAWS, Case, NotTried, reads_resources
 from langadapt.testing.toys import Toy, toy_folder
 
 __all__ = ["conformance", "laws_of_texts", "laws_of_training", "laws_of_vectors"]
@@ -67,6 +65,8 @@ def conformance(module: str, examples: Examples | None = None, apart: Mapping[st
             pytest.skip(why)
         try:
             _judge(ref, rule, registry, given, tmp_path)
+        except NotTried as why_not:
+            pytest.skip(f"{ref.kind} '{ref.name}': {why_not}")
         except LangadaptError as error:
             if "CUDA" not in f"{error.what} {error.hint}":
                 raise
@@ -84,8 +84,7 @@ def _judge(ref: ComponentRef, rule: Any, registry: Registry, given: Examples, fo
     if rule is _says_what_it_is:
         _says_what_it_is(registry.get(ref.kind, ref.name), ref)
         return
-    options = dict(given.get(f"{ref.kind}/{ref.name}", {}))
-    reserved = {key: options.pop(key) for key in RESERVED if key in options and key not in registry.get(ref.kind, ref.name).model_fields}
+    options, reserved = _options(registry, ref.kind, ref.name, given)
     component = registry.build(ref.kind, {"use": ref.name, **options})
     rule(Case(component, Toy(toy_folder(), registry), folder, **reserved))
 
@@ -115,23 +114,19 @@ def _lasts_as_a_slot(case: Case) -> None:
     raise AssertionError("it takes options that it does not know")
 
 
-def reads_resources(component: Any) -> bool:
-    """Whether an option, of it or of a component in it, is a resource."""
-    values = [getattr(component, name) for name in type(component).model_fields]
-    return any(isinstance(value, Resource) or (isinstance(value, Component) and reads_resources(value)) for value in values)
-
-
 def _cold(module: str, registry: Registry, given: Examples) -> None:
     """The plugin's module imports no heavy library."""
-    line = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    line = f"import sys, {module} as m; list(m.langadapt_components()); print([name for name in {HEAVY!r} if name in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]", f"{module} imports {done.stdout.strip()}: name components as strings"
 
 
 def _same_elsewhere(module: str, registry: Registry, given: Examples) -> None:
     """Every identity is the same in another process, whatever the order of its sets and dictionaries."""
     refs = [(ref.kind, ref.name) for ref in importlib.import_module(module).langadapt_components()]
-    slots = {f"{kind}/{name}": {"use": name, **_plain(given.get(f"{kind}/{name}", {}))} for kind, name in refs}
+    slots = {f"{kind}/{name}": {"use": name, **_options(registry, kind, name, given)[0]} for kind, name in refs}
     built = [key for key in slots if _buildable(registry, key, slots[key])]
     code = (
         "import json, sys\nfrom langadapt.registry.plugins import load_plugins\nfrom langadapt.registry.registry import Registry\n"
@@ -148,9 +143,11 @@ def _same_elsewhere(module: str, registry: Registry, given: Examples) -> None:
         assert theirs[key] == registry.build(key.partition("/")[0], slots[key]).identity(), key
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without those that are for the laws alone."""
-    return {key: value for key, value in options.items() if key not in RESERVED}
+def _options(registry: Registry, kind: str, name: str, given: Examples) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An example's options, and what in it is for the laws alone."""
+    options = dict(given.get(f"{kind}/{name}", {}))
+    own = registry.get(kind, name).model_fields
+    return options, {key: options.pop(key) for key in RESERVED if key in options and key not in own}
 
 
 def _buildable(registry: Registry, key: str, slot: dict[str, Any]) -> bool:

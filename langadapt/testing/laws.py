@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from langadapt.contracts.component import Component
+from langadapt.manifests.resource import Resource
 from langadapt.testing.toys import Toy
 
 
@@ -26,6 +28,10 @@ class Case:
     """Slot of what pairs of another language are translated with."""
 
 
+class NotTried(Exception):
+    """Raised by a law that has nothing to judge in a component, and says why: pytest shows it as skipped."""
+
+
 Law = Callable[[Case], None]
 LAWS: dict[str, list[Law]] = {}
 
@@ -39,3 +45,9 @@ def law(*kinds: str) -> Callable[[Law], Law]:
         return function
 
     return keep
+
+
+def reads_resources(component: Any) -> bool:
+    """Whether an option, of it or of a component in it, is a resource."""
+    values = [getattr(component, name) for name in type(component).model_fields]
+    return any(isinstance(value, Resource) or (isinstance(value, Component) and reads_resources(value)) for value in values)

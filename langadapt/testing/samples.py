@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from langadapt.files import stable_hash
 from langadapt.manifests.resource import Format, PathSource, Resource, Sources
 from langadapt.planning.pinning import pin_paths
-from langadapt.testing.toys import SENTENCES, TEXTS
+from langadapt.testing.toys import SENTENCES, TEXTS, scratch
 
 
 def sample(form: Format, lines: Sequence[str] | None = None) -> Resource:
@@ -32,7 +31,7 @@ ENDINGS: dict[Format, str] = {"text": "txt", "tags": "conll", "vectors": "vec"}
 
 @cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="langadapt-samples-"))
+    return scratch("samples")
 
 
 @cache

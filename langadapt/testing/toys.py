@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import math
+import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts import scorer as scorers
 from langadapt.contracts.component import Context
+from langadapt.contracts.data import Columns, Role
 from langadapt.contracts.vectors import Pooler
 from langadapt.registry.registry import Registry
 
@@ -39,6 +43,23 @@ TEXTS = tuple(SENTENCES[i] if i == j else f"{SENTENCES[i]} {SENTENCES[j]}" for i
 """A hundred distinct texts of one or two sentences."""
 
 WIDTH, LAYERS, HEADS, LONGEST = 32, 3, 4, 64
+
+
+LABELS = ("entailment", "neutral", "contradiction")
+"""Of labels that differ from component to component, NLI's are the ones that people know."""
+
+
+def rows_of(columns: Columns, count: int) -> list[dict[str, Any]]:
+    """Rows with a value of the right sort in each column."""
+    n = len(SENTENCES)
+    made: dict[Role, Any] = {
+        Role.TEXT: lambda i, j: SENTENCES[(i + j) % n],
+        Role.TEXTS: lambda i, j: [SENTENCES[(i + j + k) % n] for k in range(3)],
+        Role.NUMBER: lambda i, j: (i % 5) / 4,
+        Role.NUMBERS: lambda i, j: [math.sin(i + k) for k in range(WIDTH)],
+        Role.LABEL: lambda i, j: LABELS[i % 3],
+    }
+    return [{name: made[role](i, j) for j, (name, role) in enumerate(columns.items())} for i in range(count)]
 
 
 @dataclass(frozen=True)
@@ -84,6 +105,13 @@ class Toy:
         return Context(seed=7, workdir=folder / "work", cache=folder / "cache")
 
 
+def scratch(name: str) -> Path:
+    """A folder that goes when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix=f"langadapt-{name}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @cache
 def toy_folder() -> Path:
     """The toy encoder's folder, made once a process."""
@@ -92,8 +120,8 @@ def toy_folder() -> Path:
 
     from langadapt.contracts.encoder import EncoderSettings
 
-    folder = Path(tempfile.mkdtemp(prefix="langadapt-toy-"))
-    tokenizer = _tokenizer()
+    folder = scratch("toy")
+    tokenizer = trained_tokenizer(260, SENTENCES)
     sizes: dict[str, Any] = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": 48}
     torch.manual_seed(11)
     config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=LONGEST + 2, pad_token_id=tokenizer.pad_token_id, **sizes)
@@ -108,8 +136,8 @@ def toy_folder() -> Path:
     return folder
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
-    """WordPiece over the sentences, some words in several pieces."""
+def trained_tokenizer(size: int, texts: tuple[str, ...]) -> PreTrainedTokenizerFast:
+    """WordPiece over texts, some words in several pieces."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -117,7 +145,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    backend.train_from_iterator(SENTENCES, trainers.WordPieceTrainer(vocab_size=260, special_tokens=special, show_progress=False))
+    backend.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False))
     ids = {name: backend.token_to_id(name) for name in special}
     backend.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
     roles = {f"{name.strip('[]').lower()}_token": name for name in special}

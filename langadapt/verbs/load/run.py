@@ -88,6 +88,7 @@ def _reshaped(loaded: LoadedEncoder, folder: Path, job: Job) -> LoadedEncoder:
         fresh = encoders.load(folder, mlm_head=True).model
         fresh.config.num_hidden_layers = stage.layers or before
         loaded.model = random_weights(fresh, job.ctx.seed_for("weights"))
+        loaded.embedding, loaded.settings = None, loaded.settings.with_(embedding=None)
         job.ctx.log.info(f"{stage.layers or before} layers, random weights")
     else:
         kept = keep_layers(loaded.model, stage.layers)

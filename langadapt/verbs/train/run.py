@@ -103,6 +103,12 @@ def _attach(job: Job, adaptation: Adaptation, loaded: LoadedEncoder) -> None:
     adaptation.attach(loaded.model)
     if not adaptation.new_rows:
         return
+    if loaded.settings.embedding is not None:
+        raise ModelError(
+            "new rows alone are to train, and this encoder's input rows are computed from spellings",
+            where=job.planned.where,
+            hint="Train the body (adaptation: {use: freeze, train: body}), or all of it.",
+        )
     if loaded.origins is None:
         raise ModelError(
             "the encoder's vocabulary is its own: it has no new rows to train",

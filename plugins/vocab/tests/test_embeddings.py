@@ -15,6 +15,7 @@ from langadapt.artifacts import encoder as encoders
 from langadapt.contracts import Embedding
 from langadapt.errors import ModelError
 from langadapt.modeling.computed_rows import ComputedRows
+from langadapt.modeling.heads import output_layer
 from langadapt.planning.request import resource_paths
 from langadapt.registry.registry import Registry
 from langadapt.running.build import build
@@ -169,6 +170,11 @@ def test_one_that_learns_trains_and_lasts(tiny: Path, tmp_path: Path, monkeypatc
         with torch.no_grad():
             wanted = module(torch.arange(len(tokenizer)))
         assert torch.allclose(rows_of(stages[name])[: len(wanted)], wanted, atol=1e-6), name
+    without = tmp_path / "without"
+    shutil.copytree(stages["mlm"], without)
+    (without / encoders.EMBEDDING).unlink()
+    with pytest.raises(ModelError, match="there are no weights of its embedding 'letters'"):
+        encoders.load(without).compute_rows(Letters())
     damaged = tmp_path / "damaged"
     shutil.copytree(stages["mlm"], damaged)
     settings = json.loads((damaged / encoders.SETTINGS).read_text())
@@ -185,7 +191,14 @@ def test_rows_stand_in_only_while_training(tiny: Path, registry: Registry, tmp_p
     loaded.compute_rows(registry.make(Embedding, "hashed-ngram"))
     assert isinstance(loaded.model.get_input_embeddings(), ComputedRows)
     assert torch.equal(loaded.model.get_output_embeddings().weight, old)  # type: ignore[union-attr]
+    bias = output_layer(loaded.model)[1]
+    assert bias is not None
+    with torch.no_grad():
+        bias.normal_()
+    ids = torch.arange(5, 25)[None]
+    before = loaded.model.eval()(input_ids=ids).logits
     encoders.save(loaded, tmp_path / "saved")
     assert type(loaded.model.get_input_embeddings()) is torch.nn.Embedding
     again = encoders.load(tmp_path / "saved", mlm_head=True)
     assert torch.equal(again.model.get_output_embeddings().weight, old)  # type: ignore[union-attr]
+    assert torch.allclose(again.model.eval()(input_ids=ids).logits, before, atol=1e-5), "the bias, too, is read again"

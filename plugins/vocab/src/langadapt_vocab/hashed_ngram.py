@@ -44,7 +44,10 @@ class HashedNgram(Embedding):
                 f"hashed-ngram parts a row among {shares} shares, and the encoder's has {width} numbers",
                 hint="Choose a smaller 'longest'.",
             )
-        tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        vocab = tokenizer.get_vocab()
+        tokens = [""] * (1 + max(vocab.values()))  # numbering may have holes
+        for token, index in vocab.items():
+            tokens[index] = token
         return _table(self.rows(tokens, width))
 
     def rows(self, tokens: list[str], width: int) -> np.ndarray:
