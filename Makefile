@@ -45,10 +45,10 @@ LIBRARIES ?= $(VENV)-libraries
 TF5_TESTS ?= tests plugins
 
 test-tf5: $(LIBRARIES)/ready
-	python3 -m venv $(VENV)
+	python3 -m venv --without-pip --clear $(VENV)
 	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" | sed 's#^$(abspath $(VENV))#$(abspath $(LIBRARIES))#' \
 	  > "$$($(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/libraries.pth"
-	$(VENV)/bin/pip install -q --no-deps --no-build-isolation $(patsubst %,-e %,. $(filter-out plugins/adapters/,$(wildcard plugins/*/)))
+	$(LIBRARIES)/bin/pip --python $(VENV)/bin/python install -q --no-deps --no-build-isolation $(patsubst %,-e %,. $(filter-out plugins/adapters/,$(wildcard plugins/*/)))
 	$(VENV)/bin/python -m pytest --ignore=plugins/adapters --deselect tests/test_docs.py --deselect tests/test_wheels.py $(TF5_TESTS)
 
 $(LIBRARIES)/ready:
