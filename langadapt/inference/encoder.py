@@ -55,10 +55,7 @@ class EncodeStats:
 
 
 class Encoder(WithAdapters):
-    """An encoder ready for inference.  Make one with :meth:`load`.
-
-    Threads may share one: they may encode, add and remove adapters at the same time.
-    """
+    """An encoder ready for inference, made with :meth:`load`.  Threads may share one, and add and remove adapters meanwhile."""
 
     def __init__(
         self,
@@ -68,10 +65,8 @@ class Encoder(WithAdapters):
         precision: str = "fp32",
         output: Fitted | None = None,
     ) -> None:
-        self._loaded = loaded
-        self._module = module
-        self._normalizer = normalizer
-        self._output = output
+        self._loaded, self._module = loaded, module
+        self._normalizer, self._output = normalizer, output
         self.stats = EncodeStats(0, 0, 0)
         """Of the last call that ended."""
         self._layer: int | None = None

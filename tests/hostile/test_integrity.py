@@ -13,7 +13,7 @@ import pytest
 from small_build import Small, flip  # type: ignore[import-not-found]
 
 from langadapt.errors import DataError, LangadaptError, StoreError
-from langadapt.running import build, publishing
+from langadapt.running import build, publishing, runner
 from langadapt.store import Store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -121,10 +121,7 @@ def test_a_source_that_changes_while_it_is_read_stops_the_build(small: Small, mo
                 path.write_bytes(path.read_bytes().replace(b"4.5", b"1.5"))
             yield row
 
-    from langadapt.data import check as data_check
-
-    monkeypatch.setattr(data_check, "check_data", lambda *_: [])
-    monkeypatch.setattr(build, "check_data", lambda *_: [])
+    monkeypatch.setattr(runner, "check_data", lambda *_: [])
     monkeypatch.setattr(tables, "rows", slowly)
     with pytest.raises(DataError, match="changed since the plan was made"):
         small.build()

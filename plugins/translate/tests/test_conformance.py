@@ -21,6 +21,7 @@ TRANSLATED: list[dict[str, Any]] = [
     }
     for i in range(20)
 ]
+MARATHI = [{**row, "premise": SENTENCES[2 + i % 2], "hypothesis": SENTENCES[3 - i % 2]} for i, row in enumerate(TRANSLATED)]
 ANSWERS = sample("parallel", ["prompt\tanswer", *(f"{text}\t{SENTENCES[0]}" for text in TEXTS)])
 FILTERS = ("label-checks", "length-ratio", "copied-source", "unknown-words", "cross-lingual", "bertscore")
 ENDPOINT = {"url": "http://127.0.0.1:9/v1", "model": "none"}
@@ -29,7 +30,7 @@ test_conformance = conformance(
     "langadapt_translate.plugin",
     examples={
         **{f"selector/{name}": {"rows": TRANSLATED} for name in FILTERS},
-        "selector/language-id": {"target": "mr", "rows": TRANSLATED},
+        "selector/language-id": {"target": "mr", "rows": MARATHI},
         "selector/round-trip": {"translator": READY, "target": "mr", "rows": TRANSLATED},
         "translator/file": {"data": sample("parallel")},
         "translator/openai-compatible": ENDPOINT,
