@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,8 +194,9 @@ def load(folder: Path, mlm_head: bool | None = None, options: Mapping[str, Any] 
     tokenizer = load_tokenizer(place)
     if lowercase:
         put_lowercase_first(tokenizer)
-    _check_rows(tokenizer, model, folder)
     mark = (str(place), *stamps(place))
+    if mark not in _PROBED:
+        _check_rows(tokenizer, model, folder)
     if not options and mark not in _PROBED:  # quantised weights are another precision of ones that were looked at
         _check_padding(model, pad_id(tokenizer), folder)
         _PROBED.add(mark)
@@ -320,6 +321,11 @@ def read_settings(folder: Path) -> tuple[EncoderSettings, list[tuple[Any, Any]]]
     return EncoderSettings(max_length=0), []
 
 
+@cache
+def _schema() -> TypeAdapter[EncoderSettings]:
+    return TypeAdapter(EncoderSettings)
+
+
 def settings_file(path: Path) -> EncoderSettings:
     """An ``encoder.json``, held against its schema.
 
@@ -328,7 +334,7 @@ def settings_file(path: Path) -> EncoderSettings:
     """
     stated = read_settings_file(path)
     try:
-        found = TypeAdapter(EncoderSettings).validate_json(json.dumps(stated))
+        found = _schema().validate_json(json.dumps(stated))
     except ValidationError as error:
         problem = error.errors()[0]
         name, value = ".".join(map(str, problem["loc"])), repr(problem.get("input"))[:80]
