@@ -77,6 +77,11 @@ class LoadedEncoder:
         self.pooling = found.pooling
         return found
 
+    def choose_embedding(self, slot: dict[str, Any] | None) -> None:
+        """Have input rows computed in another way, or by nothing; weights of what computed them before are dropped."""
+        if slot != self.settings.embedding:
+            self.settings, self.embedding = self.settings.with_(embedding=None), None
+
     def compute_rows(self, component: Embedding) -> None:
         """Let a component compute the input rows from now on, with the weights that lie beside the encoder, if any do.
 

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from langadapt.artifacts import adapter as light
 from langadapt.artifacts.encoder import LoadedEncoder, pad_id
-from langadapt.contracts.component import Component, Log
+from langadapt.contracts.component import Log
 from langadapt.contracts.data import Normalizer
 from langadapt.contracts.encoder import EncoderSettings
 from langadapt.contracts.vectors import Fitted, MultiVectors
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from langadapt.registry.registry import Registry
-
-C = TypeVar("C", bound=Component)
 
 logger = logging.getLogger("langadapt")
 
@@ -64,6 +62,7 @@ class Encoder(WithAdapters):
         normalizer: Normalizer | None = None,
         precision: str = "fp32",
         output: Fitted | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         self._loaded, self._module = loaded, module
         self._normalizer, self._output = normalizer, output
@@ -72,7 +71,7 @@ class Encoder(WithAdapters):
         self._layer: int | None = None
         """The layer that :meth:`token_states` reads; None the last."""
         self._passes = Passes(module, precision)
-        super().__init__(Adapters(loaded, module, normalizer))
+        super().__init__(adapters or Adapters(loaded, module, normalizer))
 
     @classmethod
     def load(
@@ -113,9 +112,8 @@ class Encoder(WithAdapters):
             options = {"device": device, "precision": precision, "registry": registry, "normalizer": normalizer}
             return _with_adapter(cls, folder, quantization, max_adapters=max_adapters, **options)
         opened = open_checkpoint(folder, device or best_device(), pooler, normalizer, quantization, mlm_head, registry)
-        found = cls(opened.loaded, opened.module, opened.normalizer, precision, opened.output)
-        found._adapters = Adapters(opened.loaded, opened.module, opened.normalizer, registry, max_adapters, folder)
-        return found
+        adapters = Adapters(opened.loaded, opened.module, opened.normalizer, registry, max_adapters, folder)
+        return cls(opened.loaded, opened.module, opened.normalizer, precision, opened.output, adapters)
 
     def __repr__(self) -> str:
         return described(self)

@@ -92,10 +92,6 @@ class Adapters:
         centroid = light.load_centroid(folder, self._module.width)
         self.bank().add(name, *reads, reading=reading, centroid=centroid, replace=replace)
 
-    def stack(self, name: str, members: Sequence[str]) -> None:
-        """See :meth:`WithAdapters.stack_adapters`."""
-        self.bank().stack(name, members)
-
     def _check_record(self, record: light.AdapterRecord, settings: EncoderSettings, folder: Path) -> None:
         own = self._loaded.settings
         if record.roles and light.is_adapter(folder):
@@ -164,7 +160,7 @@ class WithAdapters:
         Raises:
             ModelError: the name is taken, a member is unknown, or the members read texts differently (prompt, normalizer, length).
         """
-        self._adapters.stack(name, members)
+        self._adapters.bank().stack(name, members)
 
     @property
     def adapters(self) -> list[str]:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ HEAVY = ("torch", "transformers", "tokenizers", "datasets", "sklearn", "scipy", 
 """What a plugin's module must not import: every command pays for it."""
 
 Examples = Mapping[str, Mapping[str, Any]]
-
 
 RESERVED = ("rows", "pooler", "translator")
 """Keys of an example that are no options."""
@@ -57,7 +57,7 @@ def conformance(module: str, examples: Examples | None = None, apart: Mapping[st
 
     @pytest.mark.parametrize(("ref", "rule"), cases)
     def test_conformance(ref: ComponentRef | None, rule: Any, tmp_path: Path) -> None:
-        registry = Registry(load_plugins(() if _installed(module) else (module,)))
+        registry = _registry(module)
         if ref is None:
             rule(module, registry, given)
             return
@@ -76,6 +76,13 @@ def conformance(module: str, examples: Examples | None = None, apart: Mapping[st
     return found
 
 
+@cache
+def _registry(module: str) -> Registry:
+    """What is installed, and the plugin: found once for all of its cases."""
+    return Registry(load_plugins(() if _installed(module) else (module,)))
+
+
+@cache
 def _installed(module: str) -> bool:
     return any(plugin.module == module for plugin in load_plugins().found)
 

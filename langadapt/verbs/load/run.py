@@ -36,7 +36,7 @@ def run(job: Job) -> dict[str, Any]:
     _check(loaded, folder, job)
     if job.slot("embedding") is not None:
         torch.manual_seed(job.ctx.seed_for("embedding"))
-        loaded.embedding = None
+        loaded.choose_embedding(job.slot("embedding").slot())
         loaded.compute_rows(job.slot("embedding"))
     agree_on_inputs(loaded.tokenizer, loaded.model)
     give_padding(loaded.tokenizer)
@@ -88,7 +88,7 @@ def _reshaped(loaded: LoadedEncoder, folder: Path, job: Job) -> LoadedEncoder:
         fresh = encoders.load(folder, mlm_head=True).model
         fresh.config.num_hidden_layers = stage.layers or before
         loaded.model = random_weights(fresh, job.ctx.seed_for("weights"))
-        loaded.embedding, loaded.settings = None, loaded.settings.with_(embedding=None)
+        loaded.choose_embedding(None)
         job.ctx.log.info(f"{stage.layers or before} layers, random weights")
     else:
         kept = keep_layers(loaded.model, stage.layers)

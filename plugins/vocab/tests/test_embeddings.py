@@ -175,6 +175,13 @@ def test_one_that_learns_trains_and_lasts(tiny: Path, tmp_path: Path, monkeypatc
     (without / encoders.EMBEDDING).unlink()
     with pytest.raises(ModelError, match="there are no weights of its embedding 'letters'"):
         encoders.load(without).compute_rows(Letters())
+    again = encoders.load(stages["mlm"])
+    again.choose_embedding(Letters().slot())  # the same one keeps what it has learnt
+    again.compute_rows(Letters())
+    assert torch.equal(again.embedding.letters.weight, after)
+    again = encoders.load(stages["mlm"])
+    again.choose_embedding({"use": "hashed-ngram"})
+    assert again.embedding is None
     damaged = tmp_path / "damaged"
     shutil.copytree(stages["mlm"], damaged)
     settings = json.loads((damaged / encoders.SETTINGS).read_text())

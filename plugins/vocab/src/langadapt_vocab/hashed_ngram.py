@@ -23,9 +23,11 @@ class HashedNgram(Embedding):
     over the token's i-grams.  Part i has i shares of the row's numbers, of 1 + 2 + … + `longest` shares; the last takes what is left.
     A part is zero where a token has fewer than i characters.
 
-    The paper's system leaves the rows out of the model and computes them on the device that runs it; a release of ours is a plain
-    checkpoint that holds them (contracts of other libraries), and `encoder.json` names this component, so that further training computes
-    them again.  The authors publish no code: the polynomial's base 31 and modulus 10⁹ + 7 are ours, and the seeds are drawn by NumPy.
+    The authors publish no code, so nothing was compared with theirs by number: the formula is the paper's, and what it leaves open is
+    ours.  That is how a row is shared out among the sizes, the polynomial's base 31 and modulus 10⁹ + 7, NumPy's draw of the seeds, and
+    zeros where a token is too short.  The paper's system leaves the rows out of the model and computes them on the device that runs it;
+    a release of ours is a plain checkpoint that holds them, which other libraries read, so it is no smaller than others, and
+    `encoder.json` names this component, so that further training computes them again.
     """
 
     name: ClassVar[str] = "hashed-ngram"
