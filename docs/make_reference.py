@@ -8,6 +8,7 @@ import itertools
 import sys
 import textwrap
 import types
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -128,17 +129,21 @@ def _type(kind: Any) -> str:
 
 def _notes(model: Any) -> dict[str, str]:
     """Field → the docstring that stands below it in the source, of a class and its bases."""
+    return {name: note for one in reversed(model.__mro__) for name, note in _own_notes(one).items()}
+
+
+@cache
+def _own_notes(model: Any) -> dict[str, str]:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
+    except (OSError, TypeError):
+        return {}
     found: dict[str, str] = {}
-    for one in reversed(model.__mro__):
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
-        except (OSError, TypeError):
-            continue
-        (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef)] or [[]]
-        for node, after in itertools.pairwise(body):
-            is_note = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_note:
-                found[node.target.id] = " ".join(after.value.value.split())  # type: ignore[attr-defined]
+    (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef)] or [[]]
+    for node, after in itertools.pairwise(body):
+        is_note = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_note:
+            found[node.target.id] = " ".join(after.value.value.split())  # type: ignore[attr-defined]
     return found
 
 

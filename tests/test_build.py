@@ -112,6 +112,7 @@ def processes_of(run_folder: Path) -> list[int]:
     return [pid for event in events if event["event"] == "processes" for pid in event["pids"]]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_encoder(run: Run, small: list[str], tmp_path: Path) -> None:
     import numpy as np
     from safetensors.numpy import load_file
@@ -156,6 +157,7 @@ def scored(tmp_path: Path, tiny: Path, pairs: dict[str, Path], steps: int) -> li
     return [*given, f"--resource=classification={tmp_path / 'classes.tsv'}", "--out=run", "--device=cpu"]
 
 
+@pytest.mark.slow
 def test_an_evaluator_that_trains_does_not_wait_for_other_processes(run: Run, tiny: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
     done = run("build", *scored(tmp_path, tiny, pairs, 2), "--processes=2", env={"OMP_NUM_THREADS": "1"}, timeout=150)
     assert done.returncode == 0, done.stderr

@@ -38,6 +38,7 @@ def build(run: Run, tmp_path: Path, *arguments: object) -> tuple[dict[str, Any],
     return lock, out / "release"
 
 
+@pytest.mark.slow
 def test_a_domains_words_are_added(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     """Old tokens keep their ids and rows through surgery; tweets take fewer tokens."""
     tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 500)

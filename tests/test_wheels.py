@@ -28,7 +28,10 @@ def test_wheels_find_manifests_and_plugins(tmp_path: Path) -> None:
     wheels, site, away = tmp_path / "wheels", tmp_path / "site", tmp_path / "away"
     away.mkdir()
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", wheels, *sources], check=True, capture_output=True)
+    subprocess.run([*pip, "install", "--target", tmp_path / "tools", "setuptools>=77", "wheel"], check=True, capture_output=True)
+    tools = {**os.environ, "PYTHONPATH": str(tmp_path / "tools")}  # one for all, in place of an environment for each of them
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, *sources]
+    subprocess.run(build, check=True, capture_output=True, env=tools)
     subprocess.run([*pip, "install", "--no-deps", "--target", site, *wheels.glob("*.whl")], check=True, capture_output=True)
     environment = {**os.environ, "PYTHONPATH": str(site)}
 

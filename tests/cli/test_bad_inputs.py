@@ -252,6 +252,7 @@ def test_full_disk(build: Run, tmp_path: Path) -> None:
             subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_take_turns(build: Run, tmp_path: Path, run: Run) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

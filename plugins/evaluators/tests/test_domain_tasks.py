@@ -121,12 +121,14 @@ def test_fine_tuning_learns_and_leaves_the_encoder_alone(tiny: Path, registry: A
     assert [one.value for one in registry.build("evaluator", slot).evaluate(encoder, ctx)] == [one.value for one in scores]
 
 
+@pytest.mark.slow
 def test_question_entailment_as_a_pair_task(run: Run, data: Path, e5: Path, tmp_path: Path) -> None:
     train = head(data / "rqe-en-clinical" / "train.tsv.gz", tmp_path / "train.tsv", 201)
     found = scored(run, e5, "--evaluator", "classification", "--data", train)
     assert 20 < found["probe", "accuracy"]["n"] < 60
 
 
+@pytest.mark.slow
 def test_entities_of_real_text(run: Run, data: Path, e5: Path, tmp_path: Path) -> None:
     train = head(data / "bc5cdr-en-clinical" / "train.conll.gz", tmp_path / "train.conll", 9000)
     test = head(data / "bc5cdr-en-clinical" / "dev.conll.gz", tmp_path / "dev.conll", 3000)

@@ -43,7 +43,7 @@ def test_transformers_says_what_the_checkpoint_learnt(name: str, beams: int, reg
     assert all(score is not None and -0.5 < score <= 0 for score in scores)
 
 
-@pytest.mark.parametrize("name", ["marian", "m2m"])
+@pytest.mark.parametrize("name", ["marian", pytest.param("m2m", marks=pytest.mark.slow)])
 def test_ctranslate2_converts_once_and_agrees(name: str, registry: Registry, here: Context, request: Any) -> None:
     folder = request.getfixturevalue(name)
     engine = pinned(registry, {"use": "ctranslate2", "model": str(folder), "quantization": "float32"})
@@ -56,6 +56,7 @@ def test_ctranslate2_converts_once_and_agrees(name: str, registry: Registry, her
     assert (made / "model.bin").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow
 def test_int8_says_nearly_the_same(m2m: Path, registry: Registry, here: Context) -> None:
     engine = pinned(registry, {"use": "ctranslate2", "model": str(m2m), "quantization": "int8"})
     found = said(engine, LEFT, here)
@@ -72,6 +73,7 @@ def test_an_8bit_engine_still_translates(marian: Path, registry: Registry, here:
     assert said(engine, LEFT, here) == list(SENTENCES.values())
 
 
+@pytest.mark.slow
 def test_a_language_the_model_does_not_know(m2m: Path, registry: Registry, here: Context) -> None:
     engine = pinned(registry, {"use": "transformers-seq2seq", "model": str(m2m)})
     with pytest.raises(DataError, match="knows no language 'szl'"):
