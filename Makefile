@@ -1,7 +1,7 @@
 # Everyday commands; .ci/run is the gate that calls them in a fresh environment.
 VENV ?= .venv-tf5
 
-.PHONY: all test slow hostile mutate lint fix types layers test-tf5 docs
+.PHONY: all test slow hostile coverage mutate lint fix types layers test-tf5 docs
 
 all: lint types layers test
 
@@ -15,6 +15,10 @@ hostile:
 # What holds whole builds, engines and processes, and takes a minute each: outside the gate, run before a release.
 slow:
 	pytest -m slow
+
+# Which lines of the core the fast tests pass, their commands' processes included.
+coverage:
+	pytest --cov=langadapt --cov-report=term:skip-covered
 
 # 200 one-token faults in the core, each before the tests near it (pip install cosmic-ray); an hour or two.
 mutate:

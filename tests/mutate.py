@@ -5,6 +5,9 @@
 The faults are cosmic-ray's (pip install cosmic-ray).  Every fault is planted in a copy of the committed tree, so nothing of yours is
 touched, and what was tried stands in the output file: the same command goes on where it stopped.  Faults that change no behaviour by
 their place alone (annotations, messages of errors, the words of a log) are left out before the draw.
+
+The tests of every room run once without a fault, under coverage (pip install pytest-cov).  A fault is then put before those that pass its
+line, the quickest first, and before all the others of its room if these do not see it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import difflib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -118,22 +122,66 @@ def drawn(tree: Path, count: int, seed: int) -> list[Mutant]:
     return [rng.choice(places[place]) for place in chosen]
 
 
-def judged(mutant: Mutant, tree: Path) -> dict[str, Any]:
+def room_of(mutant: Mutant) -> str:
+    """The room that a fault is planted in."""
+    return Path(mutant.file).with_suffix("").parts[1]
+
+
+class Passers:
+    """Which tests pass a line, the quickest first."""
+
+    MOST = 40
+    """Of a line that all tests pass, so many tell enough before the whole room is asked."""
+
+    def __init__(self, folder: Path, tree: Path) -> None:
+        self.folder, self.tree = folder, tree
+        self.rooms: dict[str, tuple[Any, dict[str, float]]] = {}
+
+    def watch(self, room: str) -> None:
+        """Run a room's tests without a fault, once for a commit; what fails then would count as caught later."""
+        data, times = self.folder / f"{room}.coverage", self.folder / f"{room}.times"
+        if not times.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            watched = ("--cov=langadapt", "--cov-context=test", "--cov-report=", "--durations=0", "--durations-min=0", "-vv")
+            said: list[str] = []
+            outcome = _tested(self.tree, (*watched, *NEAR[room]), {"COVERAGE_FILE": str(data)}, said, patience=4 * PATIENCE)
+            if outcome != "survived":
+                raise SystemExit(f"the tests near langadapt/{room} fail without any fault: {' '.join(NEAR[room])}\n{said[0][-3000:]}")
+            found = re.findall(r"^([0-9.]+)s call +(\S.*)$", said[0], re.MULTILINE)
+            times.write_text(json.dumps({name: float(seconds) for seconds, name in found}), encoding="utf-8")
+        from coverage import CoverageData
+
+        lines = CoverageData(str(data))
+        lines.read()
+        self.rooms[room] = lines, json.loads(times.read_text(encoding="utf-8"))
+
+    def __call__(self, mutant: Mutant) -> list[str]:
+        lines, times = self.rooms[room_of(mutant)]
+        file = next((name for name in lines.measured_files() if name.endswith("/" + mutant.file)), "")
+        contexts = lines.contexts_by_lineno(file).get(mutant.line, []) if file else []
+        tests = {context.rpartition("|")[0] for context in contexts} & set(times)
+        return sorted(tests, key=lambda name: times[name])[: self.MOST]
+
+
+def judged(mutant: Mutant, tree: Path, passers: Passers) -> dict[str, Any]:
     """Plant one fault in the copy, run the tests near it, take it out again."""
     import cosmic_ray.plugins as operators
     from cosmic_ray.mutating import mutate_code
 
     file = tree / mutant.file
     source = file.read_text(encoding="utf-8")
+    room = room_of(mutant)
     planted = mutate_code(source, operators.get_operator(mutant.operator)(), mutant.occurrence)
     assert planted is not None, f"there is no such place: {mutant}"
     change = "\n".join(difflib.unified_diff(source.splitlines(), planted.splitlines(), lineterm="", n=0))[-600:]
-    room = Path(mutant.file).with_suffix("").parts[1]
     start = time.monotonic()
     file.write_text(planted, encoding="utf-8")
     try:
         ast.parse(planted)
-        outcome = _tested(tree, NEAR[room])
+        passing = passers(mutant)
+        outcome = _tested(tree, tuple(passing)) if passing else "survived"
+        if outcome == "survived":
+            outcome = _tested(tree, NEAR[room])
     except SyntaxError:
         outcome = "no Python"
     finally:
@@ -141,27 +189,28 @@ def judged(mutant: Mutant, tree: Path) -> dict[str, Any]:
     return {**mutant.__dict__, "outcome": outcome, "seconds": round(time.monotonic() - start, 1), "change": change}
 
 
-def _tested(tree: Path, tests: tuple[str, ...]) -> str:
+def _tested(
+    tree: Path,
+    tests: tuple[str, ...],
+    variables: dict[str, str] | None = None,
+    said: list[str] | None = None,
+    patience: float = PATIENCE,
+) -> str:
     places = [str(tree), *map(str, sorted(tree.glob("plugins/*/src")))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     environment.setdefault("LANGADAPT_TEST_DATA", str(ROOT.parent / "shared" / "data"))
     environment["LANGADAPT_TEST_CACHE"] = str(tree.parent / "bases")  # what a fault helped to make is nobody else's
+    environment.update(variables or {})
     line = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:warnings", "--no-header", *tests]
     try:
-        done = subprocess.run(line, cwd=tree, env=environment, capture_output=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(line, cwd=tree, env=environment, capture_output=True, timeout=patience, check=False)
     except subprocess.TimeoutExpired:
         return "caught (hangs)"
     if done.returncode not in (0, 1, 2):  # failed tests, or a module that cannot be imported any more
         raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
+    if said is not None:
+        said.append(done.stdout.decode())
     return "survived" if done.returncode == 0 else "caught"
-
-
-def sound(tree: Path, sample: list[Mutant], known: list[dict[str, Any]]) -> None:
-    """Run the tests of every room that is drawn without a fault first: what fails then would count as caught later."""
-    rooms = {Path(mutant.file).with_suffix("").parts[1] for mutant in sample}
-    for room in sorted(rooms) if not known else ():
-        if _tested(tree, NEAR[room]) != "survived":
-            raise SystemExit(f"the tests near langadapt/{room} fail without any fault: {' '.join(NEAR[room])}")
 
 
 def main() -> int:
@@ -178,11 +227,13 @@ def main() -> int:
         tree = Path(scratch) / "langadapt"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         sample = drawn(tree, given.mutants, given.seed)
-        sound(tree, sample, known)
+        passers = Passers(given.out.with_suffix("") / commit, tree)
+        for room in sorted({room_of(mutant) for mutant in sample}):
+            passers.watch(room)
         for number, mutant in enumerate(sample, start=1):
             if (mutant.file, mutant.operator, mutant.occurrence) in done:
                 continue
-            found = {"commit": commit, **judged(mutant, tree)}
+            found = {"commit": commit, **judged(mutant, tree, passers)}
             known.append(found)
             with given.out.open("a", encoding="utf-8") as handle:
                 handle.write(json.dumps(found, ensure_ascii=False) + "\n")

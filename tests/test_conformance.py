@@ -4,5 +4,5 @@ from langadapt.testing import conformance
 
 test_conformance = conformance(
     "langadapt.registry.builtin",
-    examples={"pooler/layer-mean": {"layer": 1}, "normalizer/chain": {"steps": ["twitter"]}},
+    examples={"pooler/layer-mean": {"layers": [1, -1]}, "normalizer/chain": {"steps": ["twitter"]}},
 )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from langadapt.data.labelled import Labelled
     from langadapt.data.labelled import read as read_labelled
     from langadapt.data.pairs import NLI_COLUMNS, STS_COLUMNS, nli_rows, sts_rows
+    from langadapt.data.parallel import read_pairs, read_parallel
     from langadapt.data.retrieval import held_out
     from langadapt.data.tagged import Sentence
     from langadapt.data.tagged import read as read_tagged
@@ -29,6 +30,8 @@ __all__ = [
     "nli_rows",
     "read_json",
     "read_labelled",
+    "read_pairs",
+    "read_parallel",
     "read_tagged",
     "retrieval",
     "stable_hash",
@@ -51,6 +54,8 @@ __getattr__ = lazy.homes(
         "nli_rows": "langadapt.data.pairs",
         "read_json": "langadapt.files",
         "read_labelled": "langadapt.data.labelled:read",
+        "read_pairs": "langadapt.data.parallel",
+        "read_parallel": "langadapt.data.parallel",
         "read_tagged": "langadapt.data.tagged:read",
         "retrieval": "langadapt.data:retrieval",
         "stable_hash": "langadapt.files",

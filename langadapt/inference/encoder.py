@@ -271,7 +271,7 @@ class Encoder(WithAdapters):
         if self.default_adapter is not None:
             raise ModelError("the layers of an encoder that speaks through an adapter cannot be read", hint="Merge it into its base first.")
         pad = pad_id(self.tokenizer)
-        module = EncoderModule(self._module.model, LayerMean(layer=layer), pad, budget=self._module.budget, types=self._module.types)
+        module = EncoderModule(self._module.model, LayerMean(layers=[layer]), pad, budget=self._module.budget, types=self._module.types)
         found = Encoder(self._loaded, module.eval(), self._normalizer, self.precision)
         found._layer = layer
         return found

@@ -20,6 +20,10 @@ Slot = str | dict[str, Any]
 """A component by name, or ``{use: NAME, …options}``."""
 
 
+Missing = dict[ResourceName, Annotated[str, Field(min_length=1, max_length=600)]]
+"""Resource that recipes ask for and no source here has → how to come by it, in a sentence or two."""
+
+
 def _name_resources(value: Any) -> Any:
     """Give every resource the name it stands under."""
     if not isinstance(value, dict):
@@ -44,6 +48,7 @@ class LanguageManifest(BaseModel):
     """Published Hub encoders worth starting from, best first; `resources.encoder` is the default."""
     evaluators: list[Slot] = []
     resources: Annotated[dict[ResourceName, Resource], BeforeValidator(_name_resources)] = {}
+    missing: Missing = {}
 
 
 class DomainLanguage(BaseModel):
@@ -53,6 +58,7 @@ class DomainLanguage(BaseModel):
 
     evaluators: list[Slot] = []
     resources: Annotated[dict[ResourceName, Resource], BeforeValidator(_name_resources)] = {}
+    missing: Missing = {}
 
 
 class DomainManifest(BaseModel):
@@ -69,6 +75,7 @@ class DomainManifest(BaseModel):
     normalizer: Slot | None = None
     evaluators: list[Slot] = []
     resources: Annotated[dict[ResourceName, Resource], BeforeValidator(_name_resources)] = {}
+    missing: Missing = {}
     languages: dict[str, DomainLanguage] = {}
     """By BCP 47 code: resources that hold for one language, over those above."""
     defaults: dict[str, dict[str, Any]] = {}

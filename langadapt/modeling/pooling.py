@@ -24,28 +24,33 @@ class Mean(Pooler):
 
 
 class LayerMean(Pooler):
-    """Mean of one layer's states over real tokens: of an encoder that was not trained for sentences, rarely the last is best
-    (Hosseini, Munia & Khan 2023, 2023.findings-emnlp.1030).
+    """Mean over real tokens of the mean of any set of layers: of an encoder that was not trained for sentences, rarely the last alone is
+    best (Huang et al. 2021, WhiteningBERT, arXiv:2104.01767: layers 1 and 12; Hosseini, Munia & Khan 2023, 2023.findings-emnlp.1030).
     """
 
     name: ClassVar[str] = "layer-mean"
     needs: ClassVar[frozenset[Need]] = frozenset({"layers"})
 
-    layer: Annotated[int, Field(ge=0)]
-    """0 is what goes into the first block."""
+    layers: Annotated[list[int], Field(min_length=1)]
+    """0 is what goes into the first block, 1 what comes out of it, -1 the last."""
 
     def width(self, spec: EncoderSpec) -> int:
-        if self.layer > spec.layers:
-            raise ModelError(f"layer {self.layer} is to be pooled, and '{spec.architecture}' has {spec.layers}")
+        for layer in self.layers:
+            if not -spec.layers - 1 <= layer <= spec.layers:
+                raise ModelError(f"layer {layer} is to be pooled, and '{spec.architecture}' has {spec.layers}")
         return spec.width
 
     def pool(self, states: States, weights: Any = None) -> torch.Tensor:
         assert states.layers is not None
+        mixed = torch.stack([states.layers[layer].float() for layer in self.layers]).mean(0)
         real = states.mask.unsqueeze(-1).float()
-        return (states.layers[self.layer].float() * real).sum(1) / real.sum(1).clamp(min=1.0)
+        return (mixed * real).sum(1) / real.sum(1).clamp(min=1.0)
 
     def layer_weights(self, spec: EncoderSpec, weights: Any = None) -> list[float]:
-        return [float(i == self.layer) for i in range(spec.layers + 1)]
+        shares = [0.0] * (spec.layers + 1)
+        for layer in self.layers:
+            shares[layer] += 1 / len(self.layers)
+        return shares
 
 
 class Cls(Pooler):

@@ -27,6 +27,8 @@ class LanguageFacts:
     name: str
     scripts: list[str]
     values: dict[str, Any]
+    missing: dict[str, str] = field(default_factory=dict)
+    """Resource that the manifest has no source of → how to come by it."""
 
 
 @dataclass
@@ -38,6 +40,8 @@ class DomainFacts:
     defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
     elsewhere: dict[str, list[str]] = field(default_factory=dict)
     """Resource → languages that the domain has it for."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Resource that the manifest has no source of → how to come by it."""
 
 
 def language_facts(request: Request, catalog: Catalog) -> LanguageFacts:
@@ -67,7 +71,7 @@ def language_facts(request: Request, catalog: Catalog) -> LanguageFacts:
     }
     if request.base:
         values["encoder"] = request.base
-    return LanguageFacts(manifest.language, manifest.name, manifest.scripts, values)
+    return LanguageFacts(manifest.language, manifest.name, manifest.scripts, values, manifest.missing)
 
 
 def chain_normalizers(language: LanguageFacts, domain: dict[str, Any]) -> None:
@@ -100,7 +104,8 @@ def domain_facts(request: Request, catalog: Catalog, lang: str) -> DomainFacts:
     for code, part in manifest.languages.items():
         for name in part.resources:
             elsewhere.setdefault(name, []).append(code)
-    return DomainFacts(manifest.domain, values, manifest.defaults, elsewhere)
+    missing = {**manifest.missing, **(own.missing if own else {})}
+    return DomainFacts(manifest.domain, values, manifest.defaults, elsewhere, missing)
 
 
 def use_domain_corpus(language: LanguageFacts, domain: DomainFacts, request: Request) -> None:

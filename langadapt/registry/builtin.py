@@ -16,11 +16,13 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef("normalizer", "chain", "langadapt.modeling.normalizing:Chain", "several normalizers, one after another"),
         ComponentRef("optimizer", "adamw", "langadapt.training.optimizer:AdamW", "AdamW, fused"),
         ComponentRef("pooler", "mean", "langadapt.modeling.pooling:Mean", "mean of the token states"),
-        ComponentRef("pooler", "layer-mean", "langadapt.modeling.pooling:LayerMean", "mean of one layer's token states"),
+        ComponentRef("pooler", "layer-mean", "langadapt.modeling.pooling:LayerMean", "mean of any set of layers' token states"),
         ComponentRef("pooler", "cls", "langadapt.modeling.pooling:Cls", "state of the first token"),
         ComponentRef("sampler", "random", "langadapt.training.sampling:Random", "every batch by chance"),
         ComponentRef("sampler", "bucketed", "langadapt.training.sampling:Bucketed", "batches of rows of similar length"),
         ComponentRef("schedule", "linear", "langadapt.training.schedule:Linear", "warm up, then fall to zero linearly"),
+        ComponentRef("schedule", "cosine", "langadapt.training.schedule:Cosine", "warm up, then fall along half a cosine"),
+        ComponentRef("schedule", "wsd", "langadapt.training.schedule:WarmupStableDecay", "warm up, stay, fall at the end"),
         ComponentRef("schedule", "constant", "langadapt.training.schedule:Constant", "warm up, then stay"),
     ]
 

@@ -31,9 +31,14 @@ TEXTS = ["एक माणूस गिटार वाजवत आहे आ�
         ("linear", 0, [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
         ("constant", 4, [0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1]),
         ("constant", 0, [1.0] * 10),
+        ("cosine", 2, [0.5, 1.0, *(0.5 + 0.5 * np.cos(np.pi * t / 8) for t in range(8))]),
+        ({"use": "cosine", "floor": 0.2}, 0, [0.6 + 0.4 * np.cos(np.pi * t / 10) for t in range(10)]),
+        ({"use": "wsd", "decay": 0.4, "shape": "linear"}, 2, [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]),
+        ({"use": "wsd", "decay": 0.4}, 2, [0.5, 1, 1, 1, 1, 1, 1, 0.5, 1 - 0.5**0.5, 1 - 0.75**0.5]),
+        ({"use": "wsd", "decay": 1.0, "shape": "linear"}, 5, [0.2, 0.4, 0.6, 0.8, 1, 1, 0.8, 0.6, 0.4, 0.2]),
     ],
 )
-def test_schedules(registry: Registry, name: str, warmup: int, expected: list[float]) -> None:
+def test_schedules(registry: Registry, name: Any, warmup: int, expected: list[float]) -> None:
     schedule = registry.make(Schedule, name)
     assert [schedule.factor(step, 10, warmup) for step in range(10)] == pytest.approx(expected)
 

@@ -7,6 +7,8 @@ test_conformance = conformance(
     examples={
         **{f"evaluator/{name}": {"data": sample("retrieval")} for name in ("bm25", "rerank", "retrieval", "thresholds")},
         **{f"evaluator/{name}": {"data": sample("text")} for name in ("fertility", "isotropy", "pseudo-perplexity")},
+        "evaluator/clustering": {"data": sample("classification"), "algorithms": ["k-means", "agglomerative", "hdbscan"]},
+        "evaluator/bitext": {"data": sample("parallel")},
         "evaluator/classification": {"data": sample("classification")},
         "evaluator/sts": {"data": sample("sts")},
         "evaluator/tagging": {"data": sample("tags"), "test": sample("tags")},

@@ -6,6 +6,7 @@ test_conformance = conformance(
     "langadapt_objectives.plugin",
     examples={
         "transform/truncate": {"dimensions": 7},
+        "transform/pca": {"dimensions": 7},
         "pooler/ditto": {"layer": 1, "head": 2},
         "objective/colbert": {"pooler": {"use": "colbert", "dimensions": 8}},
         "objective/nsp": {"rows": [{"text": " ".join(SENTENCES[i:] + SENTENCES[:i])} for i in range(6)]},

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 TEXTS = ["एक माणूस गिटार वाजवत आहे", "घर", "आज पाऊस पडला आणि शाळा बंद आहे"]
 SLOTS: list[dict[str, Any]] = [
+    {"use": "layer-mean", "layers": [1, -1]},
+    {"use": "layer-mean", "layers": [0]},
     {"use": "first-last-mean"},
     {"use": "first-last-mean", "first": "block"},
     {"use": "layer-mix"},
@@ -51,6 +53,8 @@ def by_hand(loaded: Any, slot: dict[str, Any], text: str, module: Any) -> np.nda
     layers = [layer[0] for layer in out.hidden_states]
     if slot["use"] == "first-last-mean":
         found = (layers[0 if slot.get("first") != "block" else 1] + layers[-1]).mean(0) / 2
+    elif slot["use"] == "layer-mean":
+        found = torch.stack([layers[layer] for layer in slot["layers"]]).mean(0).mean(0)
     elif slot["use"] == "layer-mix":
         shares = torch.softmax(module.pooling.logits, 0)
         found = 1.7 * sum(share * layer.mean(0) for share, layer in zip(shares, layers, strict=True))
@@ -72,7 +76,7 @@ def test_equals_its_formula_and_lasts(tiny: Path, registry: Registry, slot: dict
     assert np.abs(Encoder.load(tmp_path / "ours", device="cpu", registry=registry).encode(TEXTS) - together).max() < 1e-6
 
 
-@pytest.mark.parametrize("slot", SLOTS[:3], ids=str)
+@pytest.mark.parametrize("slot", SLOTS[:5], ids=str)
 def test_the_release_is_the_same_in_sentence_transformers(tiny: Path, registry: Registry, slot: dict[str, Any], tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
@@ -83,7 +87,7 @@ def test_the_release_is_the_same_in_sentence_transformers(tiny: Path, registry: 
 
 
 def test_without_a_counterpart_the_release_says_how(tiny: Path, registry: Registry, tmp_path: Path) -> None:
-    loaded, module = made(tiny, registry, SLOTS[3])
+    loaded, module = made(tiny, registry, SLOTS[5])
     with pytest.raises(ModelError, match="no counterpart in sentence-transformers"):
         registry.make(Exporter, "sentence-transformers").export(module, loaded.tokenizer, loaded.settings, tmp_path)
 
@@ -95,8 +99,14 @@ def test_a_head_that_the_body_has_not(tiny: Path, registry: Registry) -> None:
 
 
 def test_weights_of_another_pooler_are_refused(tiny: Path, registry: Registry, tmp_path: Path) -> None:
-    loaded, _ = made(tiny, registry, SLOTS[2])
+    loaded, _ = made(tiny, registry, SLOTS[4])
     loaded.pooling.logits = torch.nn.Parameter(torch.zeros(7))
     encoders.save(loaded, tmp_path / "odd")
     with pytest.raises(ModelError, match="the weights of its pooler 'layer-mix' do not fit"):
         Encoder.load(tmp_path / "odd", device="cpu", registry=registry)
+
+
+@pytest.mark.parametrize("layer", [3, -4])
+def test_a_layer_that_is_not_there(tiny: Path, registry: Registry, layer: int) -> None:
+    with pytest.raises(ModelError, match=f"layer {layer} is to be pooled, and 'bert' has 2"):
+        made(tiny, registry, {"use": "layer-mean", "layers": [0, layer]})[1].width  # noqa: B018

@@ -11,8 +11,10 @@ import pytest
 import torch
 from datasets import Dataset
 from langadapt_objectives.contrastive import MultipleNegatives, triplets
+from langadapt_objectives.cosent import Cosent, ordered
 from langadapt_objectives.nli import NliSoftmax
 from langadapt_objectives.sts import CosineSts
+from langadapt_objectives.triplet import Triplet
 
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
@@ -196,3 +198,56 @@ def test_nli_softmax_wants_more_than_one_label() -> None:
     data = Dataset.from_list([{"premise": "a", "hypothesis": "b", "label": "neutral", "origin": "x"}] * 3)
     with pytest.raises(DataError, match="neutral"):
         NliSoftmax().prepare(data)
+
+
+@pytest.mark.parametrize("scale", [20.0, 5.0])
+def test_cosent_equals_sentence_transformers(loaded: LoadedEncoder, encoder: EncoderModule, scale: float) -> None:
+    scores = [0.9, 0.1, 0.5, 0.5, 0.0, 1.0]
+    rows = [
+        {"sentence1": ids(loaded, a), "sentence2": ids(loaded, b), "score": score}
+        for a, b, score in zip(SENTENCES[::2], SENTENCES[1::2], scores, strict=True)
+    ]
+    objective = Cosent(scale=scale)
+    batch = objective.collate(rows, loaded.tokenizer, np.random.default_rng(0))
+    found = objective.loss(Models(encoder), batch, 0).total / batch.count
+    embeddings = [vectors(encoder, loaded, SENTENCES[::2]), vectors(encoder, loaded, SENTENCES[1::2])]
+    expected = theirs("CoSENTLoss", scale=scale).compute_loss_from_embeddings(embeddings, torch.tensor(scores))
+    assert found.item() == pytest.approx(expected.item(), abs=1e-5)
+    gradients = [torch.autograd.grad(loss, encoder.model.embeddings.LayerNorm.weight)[0] for loss in (found, expected)]
+    assert torch.allclose(*gradients, atol=1e-5)
+
+
+def test_cosent_by_hand() -> None:
+    cosines, scores = torch.tensor([0.2, 0.5, 0.1]), torch.tensor([3.0, 1.0, 1.0])
+    expected = np.log(1 + np.exp(2 * (0.5 - 0.2)) + np.exp(2 * (0.1 - 0.2)))
+    assert ordered(cosines, scores, 2.0).item() == pytest.approx(expected, abs=1e-6)
+    assert ordered(cosines, torch.ones(3), 2.0).item() == 0.0
+    assert ordered(cosines, 10 * scores - 7, 2.0).item() == pytest.approx(expected, abs=1e-6)  # of scores only the order counts
+
+
+@pytest.mark.parametrize(("distance", "metric"), [("euclidean", "EUCLIDEAN"), ("cosine", "COSINE")])
+@pytest.mark.parametrize("margin", [1.0, 0.05])
+def test_triplets_equal_sentence_transformers(
+    loaded: LoadedEncoder, encoder: EncoderModule, distance: Any, metric: str, margin: float
+) -> None:
+    from sentence_transformers.losses import TripletDistanceMetric
+
+    columns = [SENTENCES[:4], SENTENCES[4:8], SENTENCES[8:12]]
+    objective = Triplet(margin=margin, distance=distance)
+    batch = objective.collate(pairs(loaded, list(zip(*columns, strict=True))), loaded.tokenizer, np.random.default_rng(0))
+    found = objective.loss(Models(encoder), batch, 0)
+    loss = theirs("TripletLoss", distance_metric=getattr(TripletDistanceMetric, metric), triplet_margin=margin)
+    expected = loss.compute_loss_from_embeddings([vectors(encoder, loaded, column) for column in columns], None)
+    assert (found.total / batch.count).item() == pytest.approx(expected.item(), abs=1e-5)
+    assert found.metrics["violated"] <= batch.count
+
+
+def test_triplets_of_nli_rows_have_a_negative() -> None:
+    rows = [
+        {"premise": "p", "hypothesis": "e", "label": "entailment"},
+        {"premise": "p", "hypothesis": "c", "label": "contradiction"},
+        {"premise": "q", "hypothesis": "f", "label": "entailment"},
+    ]
+    assert Triplet().prepare(Dataset.from_list(rows)).to_list() == [{"anchor": "p", "positive": "e", "negative": "c"}]
+    with pytest.raises(DataError, match="no row has a negative"):
+        Triplet().prepare(Dataset.from_list(rows[2:]))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from langadapt_objectives.int8 import Int8
+from langadapt_objectives.pca import Pca
 from langadapt_objectives.truncate import Truncate
 from langadapt_objectives.whitening import Whitening
 
@@ -25,6 +26,21 @@ def test_the_first_dimensions_are_kept_as_they_are() -> None:
     assert np.array_equal(Truncate(dimensions=7).fit(VECTORS).apply(VECTORS), VECTORS[:, :7])
     with pytest.raises(DataError, match="25 dimensions cannot be kept of vectors that have 24"):
         Truncate(dimensions=25).fit(VECTORS)
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_principal_directions_equal_scikit_learns(center: bool) -> None:
+    from sklearn.decomposition import PCA
+
+    theirs = PCA(5).fit(VECTORS.astype(np.float64))
+    ours = Pca(dimensions=5, center=center).fit(VECTORS).apply(VECTORS)
+    expected = (VECTORS - theirs.mean_ * center) @ theirs.components_.T
+    signs = np.sign((ours * expected).sum(0))
+    assert np.abs(ours - expected * signs).max() < 1e-3
+    assert not center or np.abs(ours.mean(0)).max() < 1e-4
+    for few in (VECTORS[:4], VECTORS[:, :4]):
+        with pytest.raises(DataError, match="5 directions cannot be found"):
+            Pca(dimensions=5).fit(few)
 
 
 def test_eight_bits_equal_sentence_transformers_and_lose_half_a_step() -> None:

@@ -28,6 +28,8 @@ def langadapt_components() -> Iterable[ComponentRef]:
             "evaluator", "classification", "langadapt_evaluators.classification:Classification", "linear probe, neighbours or fine-tuning"
         ),
         ComponentRef("evaluator", "tagging", "langadapt_evaluators.tagging:Tagging", "entities or parts of speech by a linear layer"),
+        ComponentRef("evaluator", "clustering", "langadapt_evaluators.clustering:Clustering", "clusters of vectors against labels"),
+        ComponentRef("evaluator", "bitext", "langadapt_evaluators.bitext:Bitext", "translations as nearest neighbours, and mining them"),
         ComponentRef("evaluator", "thresholds", "langadapt_evaluators.thresholds:Thresholds", "a cosine that tells what can be answered"),
         ComponentRef("evaluator", "isotropy", "langadapt_evaluators.isotropy:Isotropy", "how evenly vectors use their space"),
         ComponentRef("evaluator", "fertility", "langadapt_evaluators.fertility:Fertility", "tokens per word, unknown and continued words"),

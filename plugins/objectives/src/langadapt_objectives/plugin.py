@@ -18,6 +18,8 @@ def langadapt_components() -> Iterable[ComponentRef]:
             "in-batch negatives with hard negatives from contradictions",
         ),
         ComponentRef("objective", "nli-softmax", "langadapt_objectives.nli:NliSoftmax", "three-way classification of sentence pairs"),
+        ComponentRef("objective", "cosent", "langadapt_objectives.cosent:Cosent", "cosines in the order of their scores"),
+        ComponentRef("objective", "triplet", "langadapt_objectives.triplet:Triplet", "nearer to the positive than to the negative"),
         ComponentRef("objective", "cosine-sts", "langadapt_objectives.sts:CosineSts", "regression of cosine similarity on scores"),
         ComponentRef(
             "objective", "weighted", "langadapt_objectives.weighted:Weighted", "masked language modelling of what is predicted badly"
@@ -37,6 +39,8 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef("sampler", "no-duplicates", "langadapt_objectives.no_duplicates:NoDuplicates", "no text twice in a batch"),
         ComponentRef("sampler", "clusters", "langadapt_objectives.cluster_batches:Clusters", "batches of one cluster each"),
         ComponentRef("merger", "average", "langadapt_objectives.average:Average", "the mean of all weights"),
+        ComponentRef("adaptation", "reinit-top", "langadapt_objectives.reinit_top:ReinitTop", "top layers that begin anew"),
+        ComponentRef("transform", "pca", "langadapt_objectives.pca:Pca", "the directions of greatest variance"),
         ComponentRef("transform", "truncate", "langadapt_objectives.truncate:Truncate", "the first dimensions alone"),
         ComponentRef("transform", "int8", "langadapt_objectives.int8:Int8", "vectors as 8-bit integers"),
         ComponentRef("pooler", "last", "langadapt_objectives.poolers:Last", "state of the last token, for decoders"),

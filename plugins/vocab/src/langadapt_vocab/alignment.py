@@ -11,9 +11,9 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from langadapt.contracts import Context, Mixture, Resource, Vocab, VocabInit
+from langadapt.contracts.reading import read_parallel
 from langadapt.contracts.text import token_ids
 from langadapt.errors import DataError
-from langadapt_vocab.dictionary import read_parallel
 from langadapt_vocab.shared import shared_ids
 from langadapt_vocab.subword import MeanSubword
 
