@@ -21,6 +21,7 @@ from tests.test_vocabulary_recipes import head
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.mark.slow
 def test_indonesian_tweets(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 1500)
     arguments = ["tokens", "--lang", "id", "--base", tiny, "--corpus", tweets, "--budget", 300, "--vocab-size", 2000]
@@ -78,6 +79,7 @@ def test_too_little_text(run: Run, tiny: Path, tmp_path: Path) -> None:
 THAI = "ฉัน ชอบ กิน ข้าว กับ เพื่อน เขา ไป โรงเรียน ทุก วัน แมว นอน อยู่ บน เก้าอี้ ใน บ้าน แม่ ซื้อ ปลา ที่ ตลาด ครู สอน เด็ก อ่าน หนังสือ น้ำ เย็น"
 
 
+@pytest.mark.slow
 def test_thai_words_are_told_apart(run: Run, e5: Path, tmp_path: Path) -> None:
     corpus, draw = tmp_path / "th.txt", random.Random(4)
     lines = ["".join(draw.choices(THAI.split(), k=15)) for _ in range(200)]

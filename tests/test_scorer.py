@@ -97,6 +97,7 @@ def build(run: Run, tiny: Path, folder: Path, steps: int = 2, old: str = "", new
     return run(*command, timeout=300)
 
 
+@pytest.mark.slow
 def test_from_training_to_a_release(run: Run, tiny: Path, tmp_path: Path) -> None:
     from sentence_transformers import CrossEncoder
 

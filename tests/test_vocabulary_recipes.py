@@ -89,6 +89,7 @@ def says_where_a_token_came_from(run: Run, release: Path, token: str, before: An
     assert "never moved" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_related_languages_vocabulary_is_matched(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     corpus = head(data / "raw" / "csb.txt.gz", tmp_path / "csb.txt", 600)
     arguments = ["--lang", "csb", "--recipe", "vocab-match-mlm", "--base", tiny, f"--resource=corpus={corpus}"]
@@ -104,6 +105,7 @@ def test_a_related_languages_vocabulary_is_matched(run: Run, tiny: Path, data: P
     assert sum(counts.values()) == json.loads((release / "config.json").read_text())["vocab_size"]
 
 
+@pytest.mark.slow
 def test_a_body_trains_under_frozen_embeddings(run: Run, tiny: Path, data: Path, tmp_path: Path) -> None:
     tweets = head(data / "raw" / "id-tweets.txt.gz", tmp_path / "tweets.txt", 300)
     arguments = ["--lang", "id", "--recipe", "domain-vocab-mlm", "--base", tiny, f"--resource=corpus={tweets}"]
@@ -142,7 +144,9 @@ def test_a_vocabulary_larger_than_its_corpus_is_said(run: Run, tiny: Path, tmp_p
     assert kinds == {"load", "collect"}
 
 
-@pytest.mark.parametrize("init", ["focus", "mean", "fasttext-projection", "overlap", "random"])
+@pytest.mark.parametrize(
+    "init", ["mean", "overlap", "random", *(pytest.param(name, marks=pytest.mark.slow) for name in ("focus", "fasttext-projection"))]
+)
 def test_every_initialisation_goes_through_the_recipe(run: Run, tiny: Path, data: Path, tmp_path: Path, init: str) -> None:
     corpus = head(data / "raw" / "mr.txt.gz", tmp_path / "mr.txt", 300)
     recipe = tmp_path / "move.yaml"

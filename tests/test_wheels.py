@@ -9,6 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -23,6 +25,7 @@ def test_requirements_install_every_plugin() -> None:
     assert wanted <= set((ROOT / "requirements.txt").read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_wheels_find_manifests_and_plugins(tmp_path: Path) -> None:
     sources = [ROOT, *sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))]
     wheels, site, away = tmp_path / "wheels", tmp_path / "site", tmp_path / "away"

@@ -68,7 +68,7 @@ def _value(
         flag = "--base PATH_OR_HUB_ID" if name == "encoder" else f"--resource {name}=PATH"
         hint = f"Give one with {flag}.{form_of(name)}" if standard(name) else did_you_mean(name, values)
         if known := (domain.missing if ours else facts.missing).get(name):
-            hint = f"{known} {hint}"
+            hint = f"To come by it: {known} {hint}"
         what = f"{owner} states no '{name}'" + (f" for '{facts.code}'" if ours and facts.code else "") + f" ({shown})"
         raise PlanError(what, where=stage.where(*path), hint=hint)
     found = values[name]

@@ -155,6 +155,7 @@ def test_an_observer_that_exits_before_the_build_is_an_error_of_its_own(run: Run
     assert "plugin 'leaver' raised in langadapt_plan_ready: SystemExit: 4" in done.stderr
 
 
+@pytest.mark.slow
 def test_sigterm_says_a_word_and_the_next_run_goes_on(tmp_path: Path) -> None:
     Small.make(tmp_path)
     recipe = (tmp_path / "small.yaml").read_text(encoding="utf-8").replace("steps: 2", "steps: 4000")

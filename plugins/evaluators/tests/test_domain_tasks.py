@@ -101,6 +101,7 @@ def test_sentiment_of_real_tweets(run: Run, data: Path, e5: Path, tmp_path: Path
     assert repeated == found
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_and_leaves_the_encoder_alone(tiny: Path, registry: Any, ctx: Any, tmp_path: Path) -> None:
     from langadapt.inference.encoder import Encoder
     from langadapt.manifests.resource import PathSource, Resource, Sources

@@ -14,6 +14,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langadapt_evaluators.bootstrap import interval
+from langadapt_evaluators.classification import held_out_rows
 from langadapt_evaluators.fertility import Fertility
 from langadapt_evaluators.sts import Sts, _labels, pearson, spearman
 
@@ -186,6 +187,27 @@ def test_a_word_is_known_by_its_first_piece(encoder: Encoder) -> None:
     (vectors,), (tags,) = _states(encoder, [sentence], Context())
     assert np.allclose(vectors, states[places], atol=1e-6)
     assert tags == ["B-LOC", "O"]
+
+
+def test_no_text_of_a_test_pair_is_learnt_from(data: Path) -> None:
+    with gzip.open(data / "rqe-en-clinical" / "train.tsv.gz", "rt", encoding="utf-8") as handle:
+        pairs = [(row["premise"], row["hypothesis"]) for row in csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    out = held_out_rows(pairs, 0.2)
+    learnt = {text for texts, test in zip(pairs, out, strict=True) if not test for text in texts}
+    tested = {text for texts, test in zip(pairs, out, strict=True) if test for text in texts}
+    assert not learnt & tested
+    assert 0.1 < sum(out) / len(out) <= 0.2
+    order = np.random.default_rng(0).permutation(len(pairs))
+    again = held_out_rows([pairs[i] for i in order], 0.2)
+    assert [again[list(order).index(i)] for i in range(50)] == out[:50]  # the order of the rows decides nothing
+
+
+def test_groups_of_pairs_by_hand() -> None:
+    pairs = [("a", "b"), ("b", "c"), ("d", "e"), ("f", "g"), ("x", "a"), ("h", "h")]
+    out = held_out_rows(pairs, 0.5)
+    assert out[0] == out[1] == out[4]
+    assert sum(out) <= 3
+    assert held_out_rows([("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")], 0.5) == [False] * 4  # one group: nothing can be held out
 
 
 def test_both_texts_of_a_pair_are_features(encoder: Encoder) -> None:

@@ -165,6 +165,7 @@ def test_loads_as_plain_model_and_tokenizer(folder: Path, vectors: np.ndarray) -
     np.testing.assert_allclose(ours, vectors, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_loading_gives_no_warnings(folder: Path) -> None:
     def said(then: str) -> list[str]:
         # bitsandbytes, where it is installed, logs on some processors at its import: that is not about this checkpoint.

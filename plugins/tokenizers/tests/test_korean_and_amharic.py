@@ -104,6 +104,7 @@ def test_it_survives_saving(both: Any, korean: tuple[list[str], list[str]], tmp_
     assert ours.decode(expected[0], skip_special_tokens=True).replace(" ", "") == korean[1][0].replace(" ", "")
 
 
+@pytest.mark.slow
 def test_threads_of_rust_read_the_same_and_let_the_program_end(both: Any, korean: tuple[list[str], list[str]], tmp_path: Path) -> None:
     """Its threads keep a state of Python: a batch gives what single texts give, and the program ends as ever."""
     save_tokenizer(both, tmp_path / "tokenizer")

@@ -203,6 +203,7 @@ def arguments(english: dict[str, Path], tiny: Path, *more: str) -> list[str | Pa
     return ["build", "--lang", "gl", "--recipe", "sbert-nli-sts", "--base", tiny, *given, "--out=out", *SMALL, *more]
 
 
+@pytest.mark.slow
 def test_a_build_translates_what_the_language_lacks(apertium: None, run: Run, tiny: Path, english: dict[str, Path], tmp_path: Path) -> None:
     done = run(*arguments(english, tiny, "--translator", "apertium", "--json"))
     assert done.returncode == 0, done.stderr

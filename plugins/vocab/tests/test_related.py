@@ -100,6 +100,7 @@ def test_spelling_keeps_words_and_continuations_apart(vocabularies: tuple[Vocab,
     assert fold("\u0915\u093f\u0902") == "\u0915\u093f\u0902", "vowel signs are letters, not accents"
 
 
+@pytest.mark.slow
 def test_wechsel_joins_the_languages(
     vocabularies: tuple[Vocab, Vocab], dictionary: Resource, pairs: list[tuple[str, str]], tmp_path: Path
 ) -> None:

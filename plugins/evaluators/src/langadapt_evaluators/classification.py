@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from langadapt.contracts import Batch, Columns, Context, Evaluator, Loss, Models, Objective, Resource, Role, Row, Score
-from langadapt.contracts.reading import Labelled, from_rows, held_out, read_labelled
+from langadapt.contracts.reading import Labelled, from_rows, held_out, read_labelled, stable_hash
 from langadapt.errors import DataError
 from langadapt_evaluators.bootstrap import interval
 
@@ -34,11 +34,12 @@ class Classification(Evaluator):
     - ``fine-tune``: a linear layer on the vector, every weight trained, `seeds` times (Koto et al. 2021 score IndoBERTweet so).
 
     Tables have ``text, label``, or a pair of sentences and a label (question entailment), whose features are u, v, |u − v| and u·v.
-    Without a test set a fifth of the rows, chosen by their text, is one.  Intervals resample test rows, and seeds where there are some.
+    Without a test set a fifth of the rows, chosen by their text, is one; of pairs at most a fifth, whole groups of pairs that share texts,
+    so that no text of the test is learnt from.  Intervals resample test rows, and seeds where there are some.
     """
 
     name: ClassVar[str] = "classification"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     data: Resource
     test: Resource | None = None
@@ -84,7 +85,7 @@ class Classification(Evaluator):
         if self.test is not None:
             train, test = rows, read_labelled(self.test, ctx)
         else:
-            out = [held_out("\t".join(texts), 0.2) for texts in rows.texts]
+            out = held_out_rows(rows.texts, 0.2)
             train, test = _only(rows, [not one for one in out]), _only(rows, out)
         if self.limit and len(train.labels) > self.limit:
             chosen = set(ctx.rng("classification rows").permutation(len(train.labels))[: self.limit].tolist())
@@ -174,6 +175,35 @@ def _joined(vectors: list[torch.Tensor]) -> torch.Tensor:
         return vectors[0]
     u, v = vectors
     return torch.cat([u, v, (u - v).abs(), u * v], -1)
+
+
+def held_out_rows(rows: list[tuple[str, ...]], share: float) -> list[bool]:
+    """(n,) which rows are the test: of single texts by the text, of pairs by connected components of shared texts.
+
+    Components come in an order that their texts alone decide, and are taken while they fit into `share` of the rows: a component that is
+    larger by itself is for learning.
+    """
+    if all(len(texts) == 1 for texts in rows):
+        return [held_out(texts[0], share) for texts in rows]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    places: dict[str, int] = {}
+    ends = np.array([[places.setdefault(text, len(places)) for text in (texts[0], texts[-1])] for texts in rows])
+    edges = coo_array((np.ones(len(rows)), (ends[:, 0], ends[:, 1])), shape=(len(places), len(places)))
+    groups = connected_components(edges, directed=False)[1]
+    names: dict[int, str] = {}
+    for text, place in places.items():
+        names[groups[place]] = min(text, names.get(groups[place], text))
+    of_row = groups[ends[:, 0]]
+    sizes = np.bincount(of_row, minlength=len(names))
+    taken: set[int] = set()
+    left = int(share * len(rows))
+    for group in sorted(names, key=lambda group: stable_hash(names[group])):
+        if sizes[group] <= left:
+            taken.add(group)
+            left -= int(sizes[group])
+    return [group in taken for group in of_row.tolist()]
 
 
 def macro_f1(gold: np.ndarray, guess: np.ndarray, classes: int) -> float:
