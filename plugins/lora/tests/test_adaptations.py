@@ -16,6 +16,7 @@ from langadapt_lora.lora import Lora
 from langadapt_lora.qlora import Qlora4bit, Qlora8bit
 from langadapt_lora.semi_siamese import SemiSiamese
 from langadapt_lora.targets import TARGETS
+from langadapt_lora.twin_lora import TwinLora
 from safetensors.torch import load_file, save_file
 
 from langadapt.errors import ModelError
@@ -38,7 +39,7 @@ ADAPTATIONS: dict[str, Callable[[], Any]] = {
     "rslora": lambda: Lora(r=5, rslora=True, dropout=0.1),
     "dora": lambda: Lora(r=4, dora=True),
     "ia3": Ia3,
-    "semi-siamese": lambda: SemiSiamese(r=3),
+    "twin-lora": lambda: TwinLora(r=3),
 }
 
 
@@ -236,7 +237,7 @@ def test_unknown_architectures_and_names(lab: Lab, registry: Registry) -> None:
 
 def test_an_adapter_called_like_a_module_leaves_the_base_alone(lab: Lab, tmp_path: Path, trainable: Trainable) -> None:
     """BERT has modules called ``query``; once all of them trained."""
-    adaptation = SemiSiamese(r=2)
+    adaptation = TwinLora(r=2)
     model = attached(lab, "bert", adaptation)
     assert "encoder.layer.0.attention.self.query.base_layer.weight" not in trainable(model)
     lab.train(model)
@@ -252,8 +253,41 @@ def test_an_adapter_called_like_a_module_leaves_the_base_alone(lab: Lab, tmp_pat
             assert (lab.outputs(bank.body) - lab.outputs(model)).abs().max() <= 1e-5
 
 
+@pytest.mark.parametrize("shared", ["query", "value"])
+def test_semi_siamese_is_what_the_paper_says(shared: Any, lab: Lab, tmp_path: Path, trainable: Trainable) -> None:
+    """Against plain weights: W + A·B/2, the shared half one tensor, and each role's states those of the merged matrices."""
+    adaptation = SemiSiamese(shared=shared, dropout=0.0)
+    model = attached(lab, "bert", adaptation)
+    layers = model.config.num_hidden_layers
+    assert len(trainable(model)) == layers * (2 + 2 * 2)  # two factors in common, two for each of two roles
+    first = [weight for name, weight in trainable(model).items() if "lora_A" in name]
+    assert torch.cat([weight.flatten() for weight in first]).std().item() == pytest.approx(0.02, rel=0.1)
+    torch.manual_seed(4)
+    with torch.no_grad():
+        for weight in trainable(model).values():
+            weight.add_(0.1 * torch.randn_like(weight))
+    adaptation.save(model, tmp_path)
+    saved = {role: load_file(tmp_path / role / "adapter_model.safetensors") for role in adaptation.roles}
+    for name, value in saved["query"].items():
+        assert torch.equal(value, saved["document"][name]) == (f".{shared}." in name), name
+    for role, tensors in saved.items():
+        merged = lab.fresh("bert")
+        with torch.no_grad():
+            for name, value in tensors.items():
+                if "lora_A" in name:
+                    place = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+                    merged.base_model.get_submodule(place).weight.add_(tensors[name.replace("lora_A", "lora_B")] @ value / 2)
+        adaptation.activate(model, role)
+        assert (lab.outputs(merged) - lab.outputs(model)).abs().max() <= 1e-5
+    again = lab.fresh("bert")
+    adaptation.load(again, tmp_path)
+    assert trainable(again).keys() == trainable(model).keys()
+    with pytest.raises(ModelError, match="of which no half can be shared"):
+        adaptation.attach(lab.fresh("bloom"))
+
+
 def test_roles_get_gradients_of_their_own(lab: Lab, trainable: Trainable) -> None:
-    adaptation = SemiSiamese(r=3)
+    adaptation = TwinLora(r=3)
     model = attached(lab, "bert", adaptation).train()
     found = trainable(model)
     mine = {role: {name: weight for name, weight in found.items() if f".role_{role}." in name} for role in adaptation.roles}
@@ -356,7 +390,7 @@ def test_gradient_checkpointing_changes_no_gradient(family: str, kind: str, lab:
 
 def test_two_roles_and_gradient_checkpointing(lab: Lab) -> None:
     """A recomputation in the backward pass would meet the role that was activated last."""
-    adaptation = SemiSiamese(r=3)
+    adaptation = TwinLora(r=3)
     model = attached(lab, "bert", adaptation)
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     adaptation.activate(model.eval(), "query")  # nothing is recomputed in evaluation

@@ -55,9 +55,13 @@ class Lora(LightAdaptation):
         Raises:
             ModelError: an architecture without known targets, or targets that no layer bears.
         """
+        named = check_targets(model, self.targets) if isinstance(self.targets, list) else find_targets(model).named(self.targets)
+        return self.config_of(named)
+
+    def config_of(self, named: list[str]) -> Any:
+        """peft's configuration for layers, by the endings of their names."""
         from peft import LoraConfig
 
-        named = check_targets(model, self.targets) if isinstance(self.targets, list) else find_targets(model).named(self.targets)
         return LoraConfig(
             r=self.r,
             lora_alpha=self.alpha,  # type: ignore[arg-type]

@@ -1,60 +1,101 @@
-"""Two light modules on one frozen base: queries and documents are read differently."""
+"""One LoRA of attention with a shared and a divided half: queries and documents are read with a limited difference."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from langadapt.errors import ModelError
-from langadapt_lora import library
-from langadapt_lora.lora import Lora
+from langadapt_lora.targets import find_targets
+from langadapt_lora.twin_lora import TwinLora
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+SPREAD = 0.02
+"""Standard deviation of the first factors in the authors' code."""
 
-class SemiSiamese(Lora):
-    """A LoRA for queries and another for documents, trained together (Jung, Choi & Rhee 2021, arXiv:2110.14943).
 
-    The two begin as different random draws of the same form, both without effect.  Objectives that tell an anchor from its
-    positive (``multiple-negatives``) train them; an evaluator with queries and documents uses each where it belongs.
+class SemiSiamese(TwinLora):
+    """LoRA on the query and value projections of attention: one of the two is common to both readers, the other is each one's own.
+
+    Semi-Siamese LoRA (Jung, Choi & Rhee 2022, arXiv:2110.14943; xlpczv/Semi_Siamese, commit 3b63f94).  The paper shares the queries'
+    update and gives queries and documents values of their own (its ``hv`` models); ``shared: value`` is its ``hq``.  Defaults are
+    the authors': rank 16, first factors drawn from N(0, 0.02²), dropout 0.1, and a scale of one half: their code multiplies by
+    rank/alpha = 16/32 where LoRA multiplies by alpha/rank, so `alpha` is 8 here.  Not here: their LoRA+ (a further update of attention's
+    output), prefixes with a common and a divided half, and the sequential hybrids of both.
+
+    Each role is saved whole, so either serves as an adapter of its own.
     """
 
     name: ClassVar[str] = "semi-siamese"
-    mergeable: ClassVar[bool] = False
-    roles: ClassVar[tuple[str, ...]] = ("query", "document")
+    version: ClassVar[str] = "2"
+
+    r: Annotated[int, Field(ge=1)] = 16
+    alpha: Annotated[float, Field(gt=0)] = 8.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    shared: Literal["query", "value"] = "query"
+    """The projection whose update both readers share."""
+    targets: Literal["query-value"] = "query-value"  # type: ignore[assignment]
+    """Fixed: what the paper adapts."""
 
     def attach(self, model: PreTrainedModel) -> None:
-        model.requires_grad_(False)
-        for role in self.roles:
-            library.inject(model, self.config(model), _inside(role))
+        from torch import nn
 
-    def activate(self, model: PreTrainedModel, role: str) -> None:
-        """Let the module of one role act.
-
-        Raises:
-            ModelError: training with gradient checkpointing, which runs forward passes again after another role was activated.
-        """
-        if model.training and model.is_gradient_checkpointing:
-            raise ModelError(
-                f"'{self.name}' cannot be trained with gradient_checkpointing: what is computed again would meet the other role's module",
-                hint="Switch gradient_checkpointing off, or use 'lora'.",
-            )
-        library.activate(model, _inside(role))
-
-    def save(self, model: PreTrainedModel, folder: Path) -> None:
-        for role in self.roles:
-            library.save(model, _inside(role), folder / role)
+        super().attach(model)
+        for _, module in _adapted(model):
+            for first in module.lora_A.values():
+                nn.init.normal_(first.weight, std=SPREAD)
+        self._share(model)
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
-        model.requires_grad_(False)
-        for role in self.roles:
-            library.restore(model, _inside(role), folder / role)
+        super().load(model, folder)
+        self._share(model, folder)
+
+    def config(self, model: PreTrainedModel) -> Any:
+        """peft's configuration for a model.
+
+        Raises:
+            ModelError: an architecture without known targets, or one that makes queries and values in a single projection.
+        """
+        return self.config_of(list(self._ends(model)))
+
+    def _ends(self, model: PreTrainedModel) -> tuple[str, str]:
+        """How the names of the query and of the value projections end."""
+        found = find_targets(model)
+        if not found.keys_values:
+            raise ModelError(
+                f"'{model.config.model_type}' makes queries, keys and values in one projection, of which no half can be shared",
+                hint="Take 'twin-lora', which shares nothing.",
+            )
+        return found.queries[0], found.keys_values[-1]
+
+    def _share(self, model: PreTrainedModel, folder: Path | None = None) -> None:
+        """Let both roles have one and the same update where it is common.
+
+        Raises:
+            ModelError: the folder's roles have different ones.
+        """
+        import torch
+
+        query, value = self._ends(model)
+        end = query if self.shared == "query" else value
+        for name, module in _adapted(model):
+            if not name.endswith(end):
+                continue
+            for part in (module.lora_A, module.lora_B, module.lora_magnitude_vector):
+                if len(part) == 0:
+                    continue
+                first, second = (part[key] for key in sorted(part, reverse=True))
+                if folder is not None and not all(map(torch.equal, first.parameters(), second.parameters())):
+                    raise ModelError(f"the roles' updates of '{name}' differ, and they are meant to be one", where=str(folder))
+                part[sorted(part)[0]] = first
 
 
-def _inside(role: str) -> str:
-    """What peft calls a role's module.
+def _adapted(model: PreTrainedModel) -> list[tuple[str, Any]]:
+    """Layers with an update, by name."""
+    from peft.tuners.lora import LoraLayer
 
-    peft tells one adapter's weights from another's by their names alone, and many a base has modules called ``query``.
-    """
-    return f"role_{role}"
+    return [(name, module) for name, module in model.base_model.named_modules() if isinstance(module, LoraLayer)]
