@@ -45,7 +45,11 @@ def refused(done: subprocess.CompletedProcess[str], *parts: str, code: int = 2) 
         (["plan", "--recipe", "sbert-nli-sts"], ["$lang.encoder", "--lang"]),
         (["plan", "--lang", "mr"], ["no recipe given"]),
         (["plan", "--lang", "hi", "--recipe", "sbert-nli-sts"], ["states no 'sts'", "--resource sts=PATH", "cannot reach the Hub"][:2]),
-        ([*PLAN, "--sources", "hub"], ["resource 'sts' has no hub source", "--resource sts=PATH", "cannot reach the Hub"]),
+        ([*PLAN, "--sources", "hub"], ["cannot reach the Hub for 'l3cube-pune/MahaSTS'", "--resource sts=PATH"]),
+        (
+            ["plan", "--lang", "hi", "--recipe", "monolingual-bert", "--sources", "starter"],
+            ["resource 'corpus' has no starter source (it has: hub)", "--resource corpus=PATH"],
+        ),
         ([*PLAN, "--base", "nobody/nothing"], ["cannot reach the Hub for 'nobody/nothing'", "--base PATH"]),
         (["--plugin", "absent_module", "list"], ["--plugin absent_module cannot be imported"]),
         (["list", "tokeniser"], ["nothing called 'tokeniser'", "Did you mean 'tokenizer'?"]),
