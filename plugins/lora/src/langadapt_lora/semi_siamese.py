@@ -9,7 +9,7 @@ from pydantic import Field
 
 from langadapt.errors import ModelError
 from langadapt_lora.targets import find_targets
-from langadapt_lora.twin_lora import TwinLora
+from langadapt_lora.twin_lora import TwinLora, inside
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -88,10 +88,10 @@ class SemiSiamese(TwinLora):
             for part in (module.lora_A, module.lora_B, module.lora_magnitude_vector):
                 if len(part) == 0:
                     continue
-                first, second = (part[key] for key in sorted(part, reverse=True))
+                first, second = (part[inside(role)] for role in self.roles)
                 if folder is not None and not all(map(torch.equal, first.parameters(), second.parameters())):
                     raise ModelError(f"the roles' updates of '{name}' differ, and they are meant to be one", where=str(folder))
-                part[sorted(part)[0]] = first
+                part[inside(self.roles[1])] = first
 
 
 def _adapted(model: PreTrainedModel) -> list[tuple[str, Any]]:

@@ -28,7 +28,7 @@ class TwinLora(Lora):
     def attach(self, model: PreTrainedModel) -> None:
         model.requires_grad_(False)
         for role in self.roles:
-            library.inject(model, self.config(model), _inside(role))
+            library.inject(model, self.config(model), inside(role))
 
     def activate(self, model: PreTrainedModel, role: str) -> None:
         """Let the module of one role act.
@@ -41,19 +41,19 @@ class TwinLora(Lora):
                 f"'{self.name}' cannot be trained with gradient_checkpointing: what is computed again would meet the other role's module",
                 hint="Switch gradient_checkpointing off, or use 'lora'.",
             )
-        library.activate(model, _inside(role))
+        library.activate(model, inside(role))
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         for role in self.roles:
-            library.save(model, _inside(role), folder / role)
+            library.save(model, inside(role), folder / role)
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
         model.requires_grad_(False)
         for role in self.roles:
-            library.restore(model, _inside(role), folder / role)
+            library.restore(model, inside(role), folder / role)
 
 
-def _inside(role: str) -> str:
+def inside(role: str) -> str:
     """What peft calls a role's module.
 
     peft tells one adapter's weights from another's by their names alone, and many a base has modules called ``query``.

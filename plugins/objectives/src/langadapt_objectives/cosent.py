@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
-from torch.nn.functional import cosine_similarity
 
-from langadapt.contracts import Batch, Columns, Loss, Models, Objective, Role, Row
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+from langadapt.contracts import Batch, Loss, Models
+from langadapt_objectives.sts import CosineSts, cosines_and_scores
 
 
-class Cosent(Objective):
+class Cosent(CosineSts):
     """``log(1 + Σ exp(scale · (cos_j − cos_i)))`` over all pairs of rows i, j of the batch where i has the higher score.
 
     CoSENT: Su 2022 (https://kexue.fm/archives/8847); its author's code is bojone/CoSENT.  Only the order of the scores counts, so any
@@ -26,25 +22,14 @@ class Cosent(Objective):
     """
 
     name: ClassVar[str] = "cosent"
-    columns: ClassVar[tuple[Columns, ...]] = ({"sentence1": Role.TEXT, "sentence2": Role.TEXT, "score": Role.NUMBER},)
     separable: ClassVar[bool] = False
 
     scale: Annotated[float, Field(gt=0)] = 20.0
     """Multiplier of the differences of cosines, 20 as published."""
 
-    def collate(self, rows: list[Row], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, head: Any = None) -> Batch:
-        sequences = [row["sentence1"] for row in rows] + [row["sentence2"] for row in rows]
-        return Batch(sequences, len(rows), {"scores": [row["score"] for row in rows]})
-
     def loss(self, models: Models, batch: Batch, step: int) -> Loss:
-        encoder = models.encoder
-        vectors = encoder.embed(batch.sequences)
-        with torch.autocast(vectors.device.type, enabled=False):
-            vectors = vectors.float()
-            cosines = cosine_similarity(vectors[: batch.count], vectors[batch.count :])
-            scores = torch.tensor(batch.extra["scores"], device=cosines.device, dtype=cosines.dtype)
-            both = encoder.gather(torch.stack([cosines, scores], 1))
-            return Loss(ordered(both[:, 0], both[:, 1], self.scale) * batch.count)
+        both = models.encoder.gather(torch.stack(cosines_and_scores(models, batch), 1))
+        return Loss(ordered(both[:, 0], both[:, 1], self.scale) * batch.count)
 
 
 def ordered(cosines: torch.Tensor, scores: torch.Tensor, scale: float) -> torch.Tensor:

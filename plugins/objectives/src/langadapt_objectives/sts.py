@@ -30,11 +30,14 @@ class CosineSts(Objective):
         return Batch(sequences, len(rows), {"scores": [row["score"] for row in rows]})
 
     def loss(self, models: Models, batch: Batch, step: int) -> Loss:
-        encoder = models.encoder
-        vectors = encoder.embed(batch.sequences)
-        with torch.autocast(vectors.device.type, enabled=False):
-            vectors = vectors.float()
-            cosines = cosine_similarity(vectors[: batch.count], vectors[batch.count :])
-            scores = torch.tensor(batch.extra["scores"], device=cosines.device, dtype=cosines.dtype)
-            total = ((cosines - scores) ** 2).sum()
-        return Loss(total)
+        cosines, scores = cosines_and_scores(models, batch)
+        return Loss(((cosines - scores) ** 2).sum())
+
+
+def cosines_and_scores(models: Models, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each pair, both (n,) float32."""
+    vectors = models.encoder.embed(batch.sequences)
+    with torch.autocast(vectors.device.type, enabled=False):
+        vectors = vectors.float()
+        cosines = cosine_similarity(vectors[: batch.count], vectors[batch.count :])
+    return cosines, torch.tensor(batch.extra["scores"], device=cosines.device, dtype=cosines.dtype)
