@@ -9,6 +9,7 @@ from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import huggingface_hub.utils as hub_utils
 import pytest
 
 from langadapt import Request
@@ -37,6 +38,11 @@ class Hub(BaseHTTPRequestHandler):
         return None
 
 
+def forget_connections() -> None:
+    """huggingface_hub keeps a session a thread, and one begun while the process was offline stays so."""
+    (getattr(hub_utils, "reset_sessions", None) or hub_utils.close_session)()
+
+
 @pytest.fixture(scope="module")
 def hub() -> Iterator[None]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
@@ -44,7 +50,9 @@ def hub() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        forget_connections()
         yield
+    forget_connections()
     server.shutdown()
 
 
