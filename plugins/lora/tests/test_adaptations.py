@@ -253,13 +253,13 @@ def test_an_adapter_called_like_a_module_leaves_the_base_alone(lab: Lab, tmp_pat
             assert (lab.outputs(bank.body) - lab.outputs(model)).abs().max() <= 1e-5
 
 
-@pytest.mark.parametrize("shared", ["query", "value"])
-def test_semi_siamese_is_what_the_paper_says(shared: Any, lab: Lab, tmp_path: Path, trainable: Trainable) -> None:
+@pytest.mark.parametrize(("shared", "output"), [("query", False), ("value", False), ("query", True)])
+def test_semi_siamese_is_what_the_paper_says(shared: Any, output: bool, lab: Lab, tmp_path: Path, trainable: Trainable) -> None:
     """Against plain weights: W + A·B/2, the shared half one tensor, and each role's states those of the merged matrices."""
-    adaptation = SemiSiamese(shared=shared, dropout=0.0)
+    adaptation = SemiSiamese(shared=shared, output=output, dropout=0.0)
     model = attached(lab, "bert", adaptation)
     layers = model.config.num_hidden_layers
-    assert len(trainable(model)) == layers * (2 + 2 * 2)  # two factors in common, two for each of two roles
+    assert len(trainable(model)) == layers * (2 + 2 * output + 2 * 2)  # two factors in common (four in LoRA+), two for each of two roles
     first = [weight for name, weight in trainable(model).items() if "lora_A" in name]
     assert torch.cat([weight.flatten() for weight in first]).std().item() == pytest.approx(0.02, rel=0.1)
     torch.manual_seed(4)
@@ -269,7 +269,7 @@ def test_semi_siamese_is_what_the_paper_says(shared: Any, lab: Lab, tmp_path: Pa
     adaptation.save(model, tmp_path)
     saved = {role: load_file(tmp_path / role / "adapter_model.safetensors") for role in adaptation.roles}
     for name, value in saved["query"].items():
-        assert torch.equal(value, saved["document"][name]) == (f".{shared}." in name), name
+        assert torch.equal(value, saved["document"][name]) == (f".{shared}." in name or ".attention.output." in name), name
     for role, tensors in saved.items():
         merged = lab.fresh("bert")
         with torch.no_grad():

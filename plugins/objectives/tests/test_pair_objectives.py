@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from langadapt_objectives.contrastive import MultipleNegatives, triplets
+from langadapt_objectives.contrastive import MultipleNegatives
 from langadapt_objectives.cosent import Cosent, ordered
 from langadapt_objectives.nli import NliSoftmax
+from langadapt_objectives.nli_triplets import triplets
 from langadapt_objectives.sts import CosineSts
 from langadapt_objectives.triplet import Triplet
 
@@ -121,23 +122,56 @@ def test_rows_may_lack_a_hard_negative(loaded: LoadedEncoder) -> None:
     assert batch.sequences == [ids(loaded, SENTENCES[i]) for i in (0, 3, 1, 4, 2)]
 
 
-def test_triplets_from_nli() -> None:
-    rows = [
-        ("p1", "e1", "entailment"),
-        ("p1", "n1", "neutral"),
-        ("p2", "e2", "entailment"),
-        ("p1", "c1", "contradiction"),
-        ("p1", "e3", "entailment"),
-        ("p1", "c2", "contradiction"),
-        ("p1", "e4", "entailment"),
-        ("p3", "c3", "contradiction"),
-    ]
-    data = Dataset.from_list([dict(zip(("premise", "hypothesis", "label"), row, strict=True)) for row in rows])
-    found = [tuple(row.values()) for row in triplets(data)]
+NLI = [
+    ("p1", "e1", "entailment"),
+    ("p1", "n1", "neutral"),
+    ("p2", "e2", "entailment"),
+    ("p1", "c1", "contradiction"),
+    ("p1", "e3", "entailment"),
+    ("p1", "c2", "contradiction"),
+    ("p1", "e4", "entailment"),
+    ("p3", "c3", "contradiction"),
+    ("p4", "e3", "contradiction"),
+]
+
+
+def nli_data() -> Dataset:
+    return Dataset.from_list([dict(zip(("premise", "hypothesis", "label"), row, strict=True)) for row in NLI])
+
+
+def test_triplets_of_premises() -> None:
+    found = [tuple(row.values()) for row in triplets(nli_data(), "premise")]
     assert found == [("p1", "e1", "c1"), ("p2", "e2", None), ("p1", "e3", "c2"), ("p1", "e4", "c1")]
-    assert [tuple(row.values()) for row in MultipleNegatives().prepare(data)] == found
+    assert [tuple(row.values()) for row in MultipleNegatives(anchors="premise").prepare(nli_data())] == found
     with pytest.raises(DataError, match="entailment"):
-        MultipleNegatives().prepare(data.filter(lambda row: row["label"] != "entailment"))
+        MultipleNegatives().prepare(nli_data().filter(lambda row: row["label"] != "entailment"))
+
+
+def published(rows: list[tuple[str, str, str]]) -> dict[str, dict[str, set[str]]]:
+    """What training_nli_v2.py of sentence-transformers draws from: of each text with both, what it entails and what it contradicts."""
+    related: dict[str, dict[str, set[str]]] = {}
+    for first, second, label in rows:
+        for text, partner in ((first, second), (second, first)):
+            related.setdefault(text, {"entailment": set(), "neutral": set(), "contradiction": set()})[label].add(partner)
+    return {text: found for text, found in related.items() if found["entailment"] and found["contradiction"]}
+
+
+def test_triplets_of_both_directions_are_among_the_published_ones() -> None:
+    found = [(row["anchor"], row["positive"], row["negative"]) for row in triplets(nli_data(), "both")]
+    allowed = published(NLI)
+    assert set(allowed) == {"p1", "e3"}, "a hypothesis with both, read backwards, is an anchor too"
+    whole = [row for row in found if row[2] is not None]
+    assert len(whole) == 2 * len(allowed)
+    for number, text in enumerate(allowed):
+        (one, positive, negative), (other_positive, two, other_negative) = whole[2 * number : 2 * number + 2]
+        assert one == two == text
+        assert {positive, other_positive} <= allowed[text]["entailment"]
+        assert {negative, other_negative} <= allowed[text]["contradiction"]
+    assert [row for row in found if row[2] is None] == [("p2", "e2", None)], "a pair without anything contradicted stays"
+    assert found == [(row["anchor"], row["positive"], row["negative"]) for row in MultipleNegatives().prepare(nli_data())]
+    many = [("p", f"e{i}", "entailment") for i in range(9)] + [("p", f"c{i}", "contradiction") for i in range(9)]
+    drawn = triplets([dict(zip(("premise", "hypothesis", "label"), row, strict=True)) for row in many], "both")
+    assert drawn[0]["positive"] != drawn[1]["anchor"], "each of the two is drawn for itself"
 
 
 def test_cosine_sts_equals_sentence_transformers(loaded: LoadedEncoder, encoder: EncoderModule) -> None:
@@ -248,6 +282,8 @@ def test_triplets_of_nli_rows_have_a_negative() -> None:
         {"premise": "p", "hypothesis": "c", "label": "contradiction"},
         {"premise": "q", "hypothesis": "f", "label": "entailment"},
     ]
-    assert Triplet().prepare(Dataset.from_list(rows)).to_list() == [{"anchor": "p", "positive": "e", "negative": "c"}]
+    first = {"anchor": "p", "positive": "e", "negative": "c"}
+    assert Triplet().prepare(Dataset.from_list(rows)).to_list() == [first, {"anchor": "e", "positive": "p", "negative": "c"}]
+    assert Triplet(anchors="premise").prepare(Dataset.from_list(rows)).to_list() == [first]
     with pytest.raises(DataError, match="no row has a negative"):
         Triplet().prepare(Dataset.from_list(rows[2:]))

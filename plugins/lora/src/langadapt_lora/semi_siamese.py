@@ -24,8 +24,8 @@ class SemiSiamese(TwinLora):
     Semi-Siamese LoRA (Jung, Choi & Rhee 2022, arXiv:2110.14943; xlpczv/Semi_Siamese, commit 3b63f94).  The paper shares the queries'
     update and gives queries and documents values of their own (its ``hv`` models); ``shared: value`` is its ``hq``.  Defaults are
     the authors': rank 16, first factors drawn from N(0, 0.02²), dropout 0.1, and a scale of one half: their code multiplies by
-    rank/alpha = 16/32 where LoRA multiplies by alpha/rank, so `alpha` is 8 here.  Not here: their LoRA+ (a further update of attention's
-    output), prefixes with a common and a divided half, and the sequential hybrids of both.
+    rank/alpha = 16/32 where LoRA multiplies by alpha/rank, so `alpha` is 8 here.  `output` adds what the paper calls LoRA+, an update of
+    attention's output that both readers share.  Not here: prefixes with a common and a divided half, and the sequential hybrids of both.
 
     Each role is saved whole, so either serves as an adapter of its own.
     """
@@ -38,6 +38,8 @@ class SemiSiamese(TwinLora):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     shared: Literal["query", "value"] = "query"
     """The projection whose update both readers share."""
+    output: bool = False
+    """LoRA+: one update more in each block, of attention's output, common to both readers, of the same rank, scale and dropout."""
     targets: Literal["query-value"] = "query-value"  # type: ignore[assignment]
     """Fixed: what the paper adapts."""
 
@@ -60,17 +62,18 @@ class SemiSiamese(TwinLora):
         Raises:
             ModelError: an architecture without known targets, or one that makes queries and values in a single projection.
         """
-        return self.config_of(list(self._ends(model)))
+        return self.config_of([*self._ends(model).values()])
 
-    def _ends(self, model: PreTrainedModel) -> tuple[str, str]:
-        """How the names of the query and of the value projections end."""
+    def _ends(self, model: PreTrainedModel) -> dict[str, str]:
+        """How the names of the projections end that get an update, by what they do."""
         found = find_targets(model)
         if not found.keys_values:
             raise ModelError(
                 f"'{model.config.model_type}' makes queries, keys and values in one projection, of which no half can be shared",
                 hint="Take 'twin-lora', which shares nothing.",
             )
-        return found.queries[0], found.keys_values[-1]
+        ends = {"query": found.queries[0], "value": found.keys_values[-1]}
+        return {**ends, "output": found.rest[0]} if self.output else ends
 
     def _share(self, model: PreTrainedModel, folder: Path | None = None) -> None:
         """Let both roles have one and the same update where it is common.
@@ -80,10 +83,9 @@ class SemiSiamese(TwinLora):
         """
         import torch
 
-        query, value = self._ends(model)
-        end = query if self.shared == "query" else value
+        common = tuple(end for does, end in self._ends(model).items() if does in (self.shared, "output"))
         for name, module in _adapted(model):
-            if not name.endswith(end):
+            if not name.endswith(common):
                 continue
             for part in (module.lora_A, module.lora_B, module.lora_magnitude_vector):
                 if len(part) == 0:

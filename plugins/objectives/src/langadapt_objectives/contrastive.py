@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from langadapt.contracts import Batch, Columns, Loss, Models, Objective, Role, Row, TrainableEncoder
 from langadapt.errors import DataError
+from langadapt_objectives.nli_triplets import Anchors, triplets
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,12 +26,12 @@ class MultipleNegatives(Objective):
     part.  A candidate whose text equals the anchor's or its positive's is no negative and is masked out (NLI data repeat
     premises and hypotheses).
 
-    Inputs: ``anchor, positive[, negative]``, or NLI rows ``premise, hypothesis, label``, which are turned into triplets:
-    each entailed hypothesis with, where its premise has one, a contradicted hypothesis.
+    Inputs: ``anchor, positive[, negative]``, or NLI rows ``premise, hypothesis, label``, which are turned into triplets
+    by the rule of `anchors`.
     """
 
     name: ClassVar[str] = "multiple-negatives"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     columns: ClassVar[tuple[Columns, ...]] = (
         {"anchor": Role.TEXT, "positive": Role.TEXT},
         {"premise": Role.TEXT, "hypothesis": Role.TEXT, "label": Role.LABEL},
@@ -41,11 +41,14 @@ class MultipleNegatives(Objective):
 
     scale: Annotated[float, Field(gt=0)] = 20.0
     """Multiplier of the cosines: the inverse of the temperature."""
+    anchors: Anchors = "both"
+    """Of NLI rows: ``both`` anchors every text that has something entailed and something contradicted, in either direction, twice (the
+    authors' rule); ``premise`` anchors the premise of every entailed hypothesis, half as many rows."""
 
     def prepare(self, data: Dataset) -> Dataset:
         if {"anchor", "positive"} <= set(data.column_names):
             return data
-        rows = triplets(data)
+        rows = triplets(data, self.anchors)
         if not rows:
             raise DataError("no row is labelled 'entailment', so there are no positives to learn from")
         from langadapt.contracts.reading import from_rows
@@ -82,26 +85,6 @@ class MultipleNegatives(Objective):
             # The mean over all anchors of all processes, as a sum over this process's count.
             total = cross_entropy(logits, target, reduction="mean") * n
         return Loss(total)
-
-
-def triplets(data: Dataset) -> list[dict[str, str | None]]:
-    """Anchor, positive and (where the premise has a contradicted hypothesis) hard negative, in the data's order."""
-    contradicted: dict[str, list[str]] = defaultdict(list)
-    entailed: dict[str, int] = defaultdict(int)
-    rows = list(data)
-    for row in rows:
-        if row["label"] == "contradiction":
-            contradicted[row["premise"]].append(row["hypothesis"])
-    found = []
-    for row in rows:
-        if row["label"] != "entailment":
-            continue
-        premise = row["premise"]
-        choices = contradicted.get(premise)
-        negative = choices[entailed[premise] % len(choices)] if choices else None
-        entailed[premise] += 1
-        found.append({"anchor": premise, "positive": row["hypothesis"], "negative": negative})
-    return found
 
 
 def _embed(encoder: TrainableEncoder, sequences: list[list[int]], role: str | None) -> torch.Tensor:

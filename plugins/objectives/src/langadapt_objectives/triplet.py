@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity, pairwise_distance, relu
 
 from langadapt.contracts import Batch, Columns, Loss, Models, Objective, Role, Row
 from langadapt.errors import DataError
-from langadapt_objectives.contrastive import triplets
+from langadapt_objectives.nli_triplets import Anchors, triplets
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,8 +22,8 @@ class Triplet(Objective):
     """``max(0, d(anchor, positive) − d(anchor, negative) + margin)``, the distance Euclidean and the margin 1 as in Reimers & Gurevych 2019
     (arXiv:1908.10084, section 3.2).  sentence-transformers' own default margin is 5.
 
-    Inputs: ``anchor, positive, negative``, or NLI rows ``premise, hypothesis, label``, of which the entailed hypotheses are taken whose
-    premise has a contradicted one too.
+    Inputs: ``anchor, positive, negative``, or NLI rows ``premise, hypothesis, label``, which are turned into triplets by the rule of
+    `anchors`; those without a negative are left out.
     """
 
     name: ClassVar[str] = "triplet"
@@ -35,12 +35,14 @@ class Triplet(Objective):
     margin: Annotated[float, Field(gt=0)] = 1.0
     """In units of the distance: a cosine distance is never over 2."""
     distance: Literal["euclidean", "cosine"] = "euclidean"
+    anchors: Anchors = "both"
+    """Of NLI rows, as in ``multiple-negatives``."""
 
     def prepare(self, data: Dataset) -> Dataset:
         from langadapt.contracts.reading import from_rows
 
         given = {"anchor", "positive", "negative"} <= set(data.column_names)
-        rows = [row for row in (data if given else triplets(data)) if row["negative"]]
+        rows = [row for row in (data if given else triplets(data, self.anchors)) if row["negative"]]
         if not rows:
             raise DataError("no row has a negative: a triplet needs one", hint="Without negatives, train with 'multiple-negatives'.")
         return from_rows([{name: row[name] for name in ("anchor", "positive", "negative")} for row in rows])
