@@ -5,7 +5,10 @@ from langadapt.testing import conformance, sample
 test_conformance = conformance(
     "langadapt_evaluators.plugin",
     examples={
-        **{f"evaluator/{name}": {"data": sample("retrieval")} for name in ("bm25", "rerank", "retrieval", "thresholds")},
+        **{
+            f"evaluator/{name}": {"data": sample("retrieval")}
+            for name in ("bm25", "rerank", "retrieval", "similarity-overlap", "thresholds")
+        },
         **{f"evaluator/{name}": {"data": sample("text")} for name in ("fertility", "isotropy", "pseudo-perplexity")},
         "evaluator/clustering": {"data": sample("classification"), "algorithms": ["k-means", "agglomerative", "hdbscan"]},
         "evaluator/bitext": {"data": sample("parallel")},

@@ -6,16 +6,22 @@ import gzip
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from langadapt_evaluators.classification import macro_f1
+from langadapt_evaluators.fine_tuning import Rules, fine_tuned, steps_of
 from langadapt_evaluators.isotropy import iso_score, mean_cosine, partition
+from langadapt_evaluators.similarity_overlap import by_sort, histogram, overlap
 from langadapt_evaluators.tagging import spans
 from langadapt_evaluators.thresholds import auc, youden
+from scipy.stats import norm
 
+from langadapt.contracts.reading import Labelled
 from langadapt.data.tagged import read
 from langadapt.errors import DataError
 
@@ -115,11 +121,73 @@ def test_fine_tuning_learns_and_leaves_the_encoder_alone(tiny: Path, registry: A
     data = data.model_copy(update={"pinned": pin_paths(data, (path,), "test")})
     encoder = Encoder.load(tiny, registry=registry, device="cpu")
     before = encoder.encode(["गिटार"])
-    slot = {"use": "classification", "data": data, "methods": ["fine-tune"], "seeds": 2, "epochs": 4, "learning_rate": 1e-3}
+    slot = {"use": "classification", "data": data, "methods": ["fine-tune"], "seeds": 2, "least_steps": 30, "learning_rate": 1e-3}
     scores = registry.build("evaluator", slot).evaluate(encoder, ctx)
     assert scores[0].value > 95
     assert np.array_equal(encoder.encode(["गिटार"]), before)
     assert [one.value for one in registry.build("evaluator", slot).evaluate(encoder, ctx)] == [one.value for one in scores]
+
+
+def test_few_rows_are_learnt_from_longer() -> None:
+    rules = Rules(epochs=3, least_steps=400, most_epochs=20, batch_size=32, learning_rate=2e-5, adaptation=None)
+    assert [steps_of(rules, rows) for rows in (32, 500, 1_000, 32_000)] == [20, 320, 400, 3_000]
+    assert steps_of(replace(rules, least_steps=0), 500) == 48
+    assert steps_of(replace(rules, least_steps=0), 2) == 3
+
+
+def test_fine_tuning_lets_an_adaptation_choose_the_weights(tiny: Path, registry: Any, ctx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reaches the loop: top layers drawn anew with ``reinit-top``, and a head as BERT's classifiers have it."""
+    from langadapt.inference.encoder import Encoder
+
+    seen: list[Any] = []
+    monkeypatch.setattr("langadapt_evaluators.fine_tuning.train", lambda module, head, *rest, **named: seen.append((module, head)))
+    encoder = Encoder.load(tiny, registry=registry, device="cpu")
+    before = {name: weight.clone() for name, weight in encoder.trainable_copy().model.named_parameters()}
+    texts = [(f"गिटार {i}",) for i in range(12)]
+    rules = Rules(3, 0, 20, 4, 2e-5, registry.build("adaptation", {"use": "reinit-top", "layers": 1}))
+    guesses = fine_tuned(encoder, Labelled(texts, ["a", "b"] * 6), np.array([0, 1] * 6), texts[:3], rules, 0, ctx)
+    assert guesses.shape == (3,)
+    (module, head), *more = seen
+    assert not more
+    changed = {name for name, weight in module.model.named_parameters() if not torch.equal(weight, before[name])}
+    top = max(int(name.split("layer.")[1].split(".")[0]) for name in before if "layer." in name)
+    assert changed
+    assert all(f"layer.{top}." in name for name in changed)
+    assert head[0].p == 0.1
+    assert not head[1].bias.any()
+    assert head[1].weight.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_overlap_is_the_area_that_two_distributions_share() -> None:
+    rng = np.random.default_rng(1)
+    one, other = rng.normal(0.3, 0.1, 20_000), rng.normal(0.5, 0.1, 20_000)
+    found = overlap(histogram(one), histogram(other))
+    assert found == pytest.approx(2 * norm.cdf(-1), abs=0.01), "normals two deviations apart share 2 Φ(−1) of their area"
+    assert overlap(histogram(one), histogram(one)) == pytest.approx(1)
+    assert overlap(histogram(one), histogram(one - 1.2)) == 0
+    assert histogram(np.array([-1.0, 1.0, 0.995])).tolist() == [1.0, *[0.0] * 98, 2.0]
+
+
+def test_overlaps_of_questions_with_their_own_near_and_random_passages(ctx: Any) -> None:
+    """Against plain loops over vectors on a sphere."""
+    from langadapt.contracts.reading import retrieval
+
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(40, 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    queries, passages = vectors[:20], vectors[20:]
+    names = [f"p{i}" for i in range(20)]
+    found = retrieval.Retrieval(
+        {f"q{i}": f"q{i}" for i in range(20)}, dict(zip(names, names, strict=True)), {f"q{i}": {f"p{i}": 1.0} for i in range(20)}
+    )
+    sorts = by_sort(queries, passages, found, list(found.queries), 3, np.random.default_rng(0))
+    for i in range(20):
+        cosines = [float(queries[i] @ one) for one in passages]
+        others = sorted(cosine for j, cosine in enumerate(cosines) if j != i)
+        assert sorts["correct"][i].tolist() == histogram(np.array([cosines[i]])).tolist()
+        assert sorts["top-k"][i].tolist() == histogram(np.array(others[-3:])).tolist()
+        assert sorts["random"][i].sum() == 3
+        assert not sorts["random"][i][histogram(np.array(others)) == 0].any(), "a passage that is right is never a random one"
 
 
 @pytest.mark.slow
@@ -144,6 +212,10 @@ def test_thresholds_isotropy_and_bm25_on_real_questions(run: Run, data: Path, e5
     found = scored(run, e5, "--evaluator", "thresholds", "--data", table)
     assert found["answerable", "auc"]["low"] > 60
     assert found["answerable", "threshold"]["low"] is None
+    areas = scored(run, e5, "--evaluator", "similarity-overlap", "--data", table)
+    assert areas["overlap", "correct | random"]["high"] < areas["overlap", "correct | top-k"]["low"], (
+        "near passages look more like right ones"
+    )
     even = scored(run, e5, "--evaluator", "isotropy", "--data", table, "--option", "texts=200")
     values = {metric: one["value"] for (_, metric), one in even.items()}
     assert 0.5 < values["mean cosine"] < 1

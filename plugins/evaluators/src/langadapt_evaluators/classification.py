@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from langadapt.contracts import Batch, Columns, Context, Evaluator, Loss, Models, Objective, Resource, Role, Row, Score
-from langadapt.contracts.reading import Labelled, from_rows, held_out, read_labelled, stable_hash
+from langadapt.contracts import Context, Evaluator, Resource, Score, Use
+from langadapt.contracts.reading import Labelled, held_out, read_labelled, stable_hash
 from langadapt.errors import DataError
 from langadapt_evaluators.bootstrap import interval
 
 if TYPE_CHECKING:
-    import torch
-
-    from langadapt.contracts import Columns, Embeds, Models, Objective, Role, Row
+    from langadapt.contracts import Embeds
 
 Measure = Callable[[np.ndarray, np.ndarray, int], float]
 Method = Literal["probe", "knn", "fine-tune"]
@@ -31,7 +26,9 @@ class Classification(Evaluator):
     - ``probe``: logistic regression on frozen vectors (Conneau & Kiela 2018, arXiv:1803.05449), features scaled by the training set's
       mean and deviation;
     - ``knn``: majority of the `k` nearest training texts by cosine;
-    - ``fine-tune``: a linear layer on the vector, every weight trained, `seeds` times (Koto et al. 2021 score IndoBERTweet so).
+    - ``fine-tune``: a linear layer on the vector, every weight trained, `seeds` times (Koto et al. 2021 score IndoBERTweet so), by the
+      rules for few rows of Zhang et al. 2021 (arXiv:2006.05987) and Mosbach et al. 2021 (arXiv:2006.04884): Adam with its bias correction,
+      a tenth of the steps to warm up, a fall to zero, and more than three epochs where rows are few (`least_steps`, `most_epochs`).
 
     Tables have ``text, label``, or a pair of sentences and a label (question entailment), whose features are u, v, |u − v| and u·v.
     Without a test set a fifth of the rows, chosen by their text, is one; of pairs at most a fifth, whole groups of pairs that share texts,
@@ -39,7 +36,7 @@ class Classification(Evaluator):
     """
 
     name: ClassVar[str] = "classification"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     data: Resource
     test: Resource | None = None
@@ -51,8 +48,14 @@ class Classification(Evaluator):
     seeds: Annotated[int, Field(ge=1)] = 3
     """Fine-tuning runs, each with its own head and order of rows."""
     epochs: Annotated[float, Field(gt=0)] = 3.0
+    least_steps: Annotated[int, Field(ge=0)] = 400
+    """Of fewer rows a run learns longer: for so many steps (what Zhang et al. train 1,000 rows for); 0 to train `epochs` alone."""
+    most_epochs: Annotated[float, Field(gt=0)] = 20.0
+    """Where a run stops before `least_steps` (what Mosbach et al. train small sets for)."""
     batch_size: Annotated[int, Field(ge=2)] = 32
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
+    adaptation: Annotated[Any, Use("adaptation")] = None
+    """How weights take part in fine-tuning; without it all of them do.  ``reinit-top`` is the few-sample paper's other rule."""
     samples: Annotated[int, Field(ge=100)] = 1000
 
     @property
@@ -72,13 +75,20 @@ class Classification(Evaluator):
         found: list[Score] = []
         for method in self.methods:
             if method == "fine-tune":
-                guesses = np.stack([self._fine_tuned(encoder, train, goal, test, len(classes), seed, ctx) for seed in range(self.seeds)])
+                guesses = self._fine_tuned(encoder, train, goal, test, ctx)
             else:
                 ours, theirs = _features(encoder, train, ctx), _features(encoder, test, ctx)
                 guess = _probe(ours, goal, theirs) if method == "probe" else _nearest(ours, goal, theirs, self.k, len(classes))
                 guesses = guess[None]
             found += self._scores(method, gold, guesses, len(classes), ctx)
         return found
+
+    def _fine_tuned(self, encoder: Embeds, train: Labelled, goal: np.ndarray, test: Labelled, ctx: Context) -> np.ndarray:
+        """Guesses (seeds, n) on the test set."""
+        from langadapt_evaluators.fine_tuning import Rules, fine_tuned
+
+        rules = Rules(self.epochs, self.least_steps, self.most_epochs, self.batch_size, self.learning_rate, self.adaptation)
+        return np.stack([fine_tuned(encoder, train, goal, test.texts, rules, seed, ctx) for seed in range(self.seeds)])
 
     def _parts(self, ctx: Context) -> tuple[Labelled, Labelled]:
         rows = read_labelled(self.data, ctx)
@@ -109,72 +119,6 @@ class Classification(Evaluator):
             value = float(np.mean([measure(gold, guess, classes) for guess in guesses]))
             found.append(Score(task, metric, 100 * value, 100 * low, 100 * high, len(gold), resampled=100 * drawn))
         return found
-
-    def _fine_tuned(
-        self, encoder: Embeds, train: Labelled, goal: np.ndarray, test: Labelled, classes: int, seed: int, ctx: Context
-    ) -> np.ndarray:
-        """Predictions (n,) on the test set of a copy of the encoder, trained with one seed."""
-        import torch
-
-        from langadapt.contracts.loop import AdamW, Linear, Settings, TokenizedRows, resolve_precision, steps_per_epoch
-        from langadapt.contracts.loop import train as run
-
-        # A folder of its own each time: checkpoints of another encoder's run must not be taken for this one's.
-        work = tempfile.TemporaryDirectory(dir=ctx.workdir)
-        own = replace(ctx, seed=ctx.seed_for(f"fine-tune {seed}") % 2**31, workdir=Path(work.name))
-        torch.manual_seed(own.seed_for("head"))
-        module = encoder.trainable_copy()
-        wide = len(train.texts[0])
-        head = torch.nn.Linear(module.width * (4 if wide == 2 else 1), classes)
-        names = ("sentence1", "sentence2") if wide == 2 else ("text",)
-        data = from_rows([{**dict(zip(names, texts, strict=True)), "goal": int(one)} for texts, one in zip(train.texts, goal, strict=True)])
-        roles = dict.fromkeys(names, Role.TEXT)
-        length, prompt = encoder.settings.max_length, encoder.settings.prompt
-        rows = TokenizedRows.of(data, encoder.tokenizer, length, roles, prompt=prompt)
-        steps = max(1, round(self.epochs * steps_per_epoch(len(rows), self.batch_size)))
-        settings = Settings(
-            steps, self.batch_size, self.learning_rate, 0.01, steps // 10, 1.0, resolve_precision("auto"), 4096, 10**9, "last"
-        )
-        with work:
-            run(module, head, _Classify(texts=names), rows, encoder.tokenizer, Linear(), AdamW(), settings, None, own, alone=True)
-        module.eval()
-        unseen = from_rows([dict(zip(names, texts, strict=True)) for texts in test.texts])
-        ids = TokenizedRows.of(unseen, encoder.tokenizer, length, roles, prompt=prompt)
-        with torch.inference_mode():
-            vectors = [module.embed([row[name] for row in ids.take(range(len(ids)))], 8192) for name in names]
-            guess: np.ndarray = head(_joined(vectors)).argmax(-1).cpu().numpy()
-        return guess
-
-
-class _Classify(Objective):
-    """Cross-entropy of a linear layer on the vector, or on a pair's."""
-
-    name: ClassVar[str] = "classify"
-    columns: ClassVar[tuple[Columns, ...]] = ()
-
-    texts: tuple[str, ...]
-
-    def collate(self, rows: list[Row], tokenizer: Any, rng: np.random.Generator, head: Any = None) -> Batch:
-        return Batch([row[name] for name in self.texts for row in rows], len(rows), {"goal": [row["goal"] for row in rows]})
-
-    def loss(self, models: Models, batch: Batch, step: int) -> Loss:
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        vectors = models.encoder.embed(batch.sequences)
-        parts = [vectors[i * batch.count : (i + 1) * batch.count] for i in range(len(self.texts))]
-        logits = models.head(_joined(parts)).float()
-        return Loss(cross_entropy(logits, torch.tensor(batch.extra["goal"], device=logits.device), reduction="sum"))
-
-
-def _joined(vectors: list[torch.Tensor]) -> torch.Tensor:
-    """(n, d), or for a pair (n, 4d): u, v, |u − v|, u·v."""
-    import torch
-
-    if len(vectors) == 1:
-        return vectors[0]
-    u, v = vectors
-    return torch.cat([u, v, (u - v).abs(), u * v], -1)
 
 
 def held_out_rows(rows: list[tuple[str, ...]], share: float) -> list[bool]:

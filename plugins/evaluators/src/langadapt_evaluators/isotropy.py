@@ -42,7 +42,7 @@ class Isotropy(Evaluator):
         return self.data
 
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
-        texts = list(dict.fromkeys(self._read(ctx)))
+        texts = list(dict.fromkeys(read_texts(self.data, ctx)))
         if len(texts) < 50:
             raise DataError(f"{len(texts)} distinct texts are too few to measure isotropy on", where=self.data.name)
         places = sorted(ctx.rng("isotropy texts").permutation(len(texts))[: self.texts])
@@ -60,17 +60,19 @@ class Isotropy(Evaluator):
             found.append(Score(task, metric, value, low, high, len(vectors), "0 to 1"))
         return found
 
-    def _read(self, ctx: Context) -> list[str]:
-        texts: list[str] = []
-        for path in fetch(self.data, ctx):
-            if tables.suffix(path) in (".txt", ""):
-                texts += [text for _, text in tables.lines(path) if text.strip()]
-            elif path.is_dir():
-                texts += [str(row["text"]) for file in sorted(path.glob("corpus.jsonl*")) for _, row in tables.rows(file)]
-            else:
-                names = (*TEXTS, "question", "explanation")
-                texts += [str(row[name]) for _, row in tables.rows(path) for name in names if row.get(name)]
-        return texts
+
+def read_texts(data: Resource, ctx: Context) -> list[str]:
+    """Texts of a resource of any shape: lines, the passages of a BEIR folder, the text columns of a table."""
+    texts: list[str] = []
+    for path in fetch(data, ctx):
+        if tables.suffix(path) in (".txt", ""):
+            texts += [text for _, text in tables.lines(path) if text.strip()]
+        elif path.is_dir():
+            texts += [str(row["text"]) for file in sorted(path.glob("corpus.jsonl*")) for _, row in tables.rows(file)]
+        else:
+            names = (*TEXTS, "question", "explanation")
+            texts += [str(row[name]) for _, row in tables.rows(path) for name in names if row.get(name)]
+    return texts
 
 
 def mean_cosine(vectors: np.ndarray) -> float:

@@ -31,6 +31,12 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ComponentRef("evaluator", "clustering", "langadapt_evaluators.clustering:Clustering", "clusters of vectors against labels"),
         ComponentRef("evaluator", "bitext", "langadapt_evaluators.bitext:Bitext", "translations as nearest neighbours, and mining them"),
         ComponentRef("evaluator", "thresholds", "langadapt_evaluators.thresholds:Thresholds", "a cosine that tells what can be answered"),
+        ComponentRef(
+            "evaluator",
+            "similarity-overlap",
+            "langadapt_evaluators.similarity_overlap:SimilarityOverlap",
+            "how far right, near and random passages lie apart",
+        ),
         ComponentRef("evaluator", "isotropy", "langadapt_evaluators.isotropy:Isotropy", "how evenly vectors use their space"),
         ComponentRef("evaluator", "fertility", "langadapt_evaluators.fertility:Fertility", "tokens per word, unknown and continued words"),
     ]
