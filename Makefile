@@ -44,7 +44,7 @@ docs:
 
 # The same code on the newest transformers 5 and sentence-transformers 6, in an environment of its own; without the plugin 'adapters',
 # whose library holds transformers at 4.57.  The libraries stand in an environment that may be kept (.ci/run names it by what it holds);
-# one made anew each time puts this checkout beside them.
+# one made anew each time puts this checkout beside them, as pip does or as it stands in the folder EDITABLE, where pip did so before.
 LIBRARIES ?= $(VENV)-libraries
 TF5_TESTS ?= tests plugins
 
@@ -52,7 +52,12 @@ test-tf5: $(LIBRARIES)/ready
 	python3 -m venv --without-pip --clear $(VENV)
 	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" | sed 's#^$(abspath $(VENV))#$(abspath $(LIBRARIES))#' \
 	  > "$$($(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/libraries.pth"
+ifdef EDITABLE
+	cp -r $$(ls -d $(EDITABLE)/__editable__*langadapt* $(EDITABLE)/langadapt*.dist-info | grep -v langadapt_adapters) \
+	  "$$($(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
+else
 	$(LIBRARIES)/bin/pip --python $(VENV)/bin/python install -q --no-deps --no-build-isolation $(patsubst %,-e %,. $(filter-out plugins/adapters/,$(wildcard plugins/*/)))
+endif
 	$(VENV)/bin/python -m pytest --ignore=plugins/adapters --deselect tests/test_docs.py --deselect tests/test_wheels.py $(TF5_TESTS)
 
 $(LIBRARIES)/ready:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
 from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 
 from langadapt import Request
 from langadapt.errors import LangadaptError
+from langadapt.manifests import yaml
 from langadapt.planning.compile import compile_plan
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.registry import Registry
@@ -57,8 +60,12 @@ def hub() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def house() -> tuple[Registry, Catalog]:
-    return setup()
+def house() -> Iterator[tuple[Registry, Catalog]]:
+    """A plan parses its manifests anew; of the thousand plans here most of the time would go there."""
+    once = cache(yaml.load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "load", lambda path: deepcopy(once(path)))
+        yield setup()
 
 
 def needs(recipe: str, catalog: Catalog) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -288,22 +289,37 @@ DAMAGE: dict[str, tuple[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(tiny: Path, registry: Registry, tmp_path: Path, kind: str) -> None:
-    settings = replace(SETTINGS, checkpoint_steps=1, evaluate_every=1)
-    validate = lambda _: Validation("made up", 0.0, True)  # noqa: E731
+EVERY_STEP = replace(SETTINGS, checkpoint_steps=1, evaluate_every=1)
+
+
+def nothing_to_choose(_: Any) -> Validation:
+    return Validation("made up", 0.0, True)
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
+    """The folder of a run that was stopped at its third step, and the weights of one that was not."""
+    folder = tmp_path_factory.mktemp("stopped")
     whole = Job(tiny, registry, "cosine-sts")
-    whole.train(settings, tmp_path / "whole", validate)
+    whole.train(EVERY_STEP, folder / "whole", nothing_to_choose)
     with pytest.raises(KeyboardInterrupt):
-        Job(tiny, registry, "cosine-sts").train(settings, tmp_path / "parts", validate, StopAt(3))
+        Job(tiny, registry, "cosine-sts").train(EVERY_STEP, folder / "parts", nothing_to_choose, StopAt(3))
+    return folder / "parts", whole.weights()
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(
+    tiny: Path, registry: Registry, stopped: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path, kind: str
+) -> None:
+    folder = shutil.copytree(stopped[0], tmp_path / "parts")
     name, harm = DAMAGE[kind]
-    (file,) = (tmp_path / "parts").glob(f"checkpoints/step-*/{name}")
+    (file,) = folder.glob(f"checkpoints/step-*/{name}")
     harm(file)
     heard, again = Hear(), Job(tiny, registry, "cosine-sts")
-    again.train(settings, tmp_path / "parts", validate, heard)
+    again.train(EVERY_STEP, folder, nothing_to_choose, heard)
     assert [warning for warning in heard.warnings if "damaged" in warning and "starts anew" in warning]
-    assert list((tmp_path / "parts").glob("checkpoints.damaged-0/step-*"))
-    assert all(torch.equal(value, again.weights()[name]) for name, value in whole.weights().items())
+    assert list(folder.glob("checkpoints.damaged-0/step-*"))
+    assert all(torch.equal(value, again.weights()[name]) for name, value in stopped[1].items())
 
 
 def test_best_weights_that_were_altered_are_not_restored(tiny: Path, registry: Registry, tmp_path: Path) -> None:
