@@ -169,9 +169,9 @@ def resource(path: Path, form: Format) -> Resource:
 
 def word_vectors(texts: list[str], target: Path) -> Path:
     """fastText vectors of the general text, as a file."""
-    from langadapt_vocab.static import Sentences, train_space
+    from langadapt_vocab.static import FastText, Sentences, train_space
 
-    space = train_space(Sentences(texts), 100, 5, 3, Context())
+    space = train_space(Sentences(texts), FastText(100, 20, 5, n_grams=(5, 5)), Context())
     with target.open("w", encoding="utf-8") as handle:
         handle.write(f"{len(space.words)} {space.vectors.shape[1]}\n")
         handle.writelines(f"{word} {' '.join(f'{v:.5f}' for v in row)}\n" for word, row in zip(space.words, space.vectors, strict=True))

@@ -56,6 +56,8 @@ class DomainLanguage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    normalizer: Slot | None = None
+    """In place of the domain's."""
     evaluators: list[Slot] = []
     resources: Annotated[dict[ResourceName, Resource], BeforeValidator(_name_resources)] = {}
     missing: Missing = {}

@@ -99,7 +99,9 @@ def domain_facts(request: Request, catalog: Catalog, lang: str) -> DomainFacts:
     theirs = {name: one for name, one in own.resources.items() if name not in request.resources} if own else {}
     evaluators = [*manifest.evaluators, *(own.evaluators if own else [])]
     resources = {name: one.model_copy(update={"asked": "domain.resources"}) for name, one in {**manifest.resources, **theirs}.items()}
-    values = {"normalizer": manifest.normalizer, "evaluators": evaluators, **resources}
+    said = any(path.startswith("domain.normalizer") for path in request.overrides)
+    normalizer = own.normalizer if own and own.normalizer is not None and not said else manifest.normalizer
+    values = {"normalizer": normalizer, "evaluators": evaluators, **resources}
     elsewhere: dict[str, list[str]] = {}
     for code, part in manifest.languages.items():
         for name in part.resources:

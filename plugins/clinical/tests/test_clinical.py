@@ -65,7 +65,22 @@ def test_sentences_survive_abbreviations() -> None:
     assert "1. Rest" in sentences(text)
 
 
+def test_headings_as_mimic_writes_them() -> None:
+    """The authors' rule: at the beginning of a line, every word but of, on and or with a capital."""
+    note = (
+        "Admission Date: today\nHistory of Present Illness:\nMr. A came: he fell.\nDisp: 30 tablets\nPertinent results: none\n"
+        "Brief Hospital Course (by system): fine.\nLABS: Na 140"
+    )
+    assert sections(note) == [
+        ("Admission Date", "today"),
+        ("History of Present Illness", "Mr. A came: he fell.\nDisp: 30 tablets\nPertinent results: none"),
+        ("Brief Hospital Course (by system)", "fine."),
+        ("LABS", "Na 140"),
+    ]
+
+
 def test_discharge_summaries() -> None:
+    assert not discharge("anything", "Discharge planning of nursing")
     assert discharge("DISCHARGE DIAGNOSES: pneumonia. HOSPITAL COURSE: fine.")
     assert not discharge("PREOPERATIVE DIAGNOSIS: hernia.")
     assert discharge("anything", "Discharge summary")

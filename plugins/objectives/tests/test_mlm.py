@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from langadapt_objectives import masking
 from langadapt_objectives.mlm import MaskedLanguageModel, ordinary_ids
 
 from langadapt.artifacts import encoder as encoders
@@ -170,6 +171,70 @@ def test_spans_are_runs_of_words(loaded: LoadedEncoder, marathi: list[str]) -> N
     # 3.8 on average; the ends of short sequences cut some.
     assert 2.5 < np.mean(lengths) < 4.2
     assert max(lengths) <= 10
+
+
+@pytest.mark.parametrize("masking", ["span", "token-span"])
+def test_a_span_has_one_fate(loaded: LoadedEncoder, marathi: list[str], masking: str) -> None:
+    """SpanBERT's and LTG-BERT's rule: all tokens of a span become the mask, or random ones, or stay."""
+    objective, rows = worded(loaded, marathi[:300], masking, 0.3)
+    batch = objective.collate(rows, loaded.tokenizer, np.random.default_rng(0))
+    mask, labels, mixed = loaded.tokenizer.mask_token_id, iter(batch.extra["labels"].tolist()), 0
+    runs: list[list[str]] = []
+    for ids, places in zip(batch.sequences, batch.extra["positions"], strict=True):
+        for i, place in enumerate(places):
+            token = next(labels)
+            if i == 0 or place != places[i - 1] + 1:
+                runs.append([])
+            runs[-1].append("mask" if ids[place] == mask else "stays" if ids[place] == token else "random")
+    long = [run for run in runs if len(run) > 2]
+    mixed = sum("mask" in run and len(set(run)) > 1 for run in long)
+    masked = sum(set(run) == {"mask"} for run in long)
+    assert len(long) > 300
+    # Tokens with fates of their own would leave half of the runs of three unmixed.  Spans of tokens may touch, and two fates meet.
+    assert mixed / len(long) < (0.01 if masking == "span" else 0.4)
+    assert masked / len(long) == pytest.approx(0.8 if masking == "span" else 0.73, abs=0.08)
+
+
+class Scripted:
+    """Gives what the rule asks of a generator, from lists."""
+
+    def __init__(self, budgets: list[int], lengths: list[int], starts: list[int]) -> None:
+        self.budgets, self.lengths, self.starts = iter(budgets), iter(lengths), iter(starts)
+        self.bounds: list[tuple[int, int]] = []
+
+    def binomial(self, count: int, rate: float) -> int:
+        return next(self.budgets)
+
+    def geometric(self, p: float) -> int:
+        assert p == 1 / 3
+        return next(self.lengths)
+
+    def integers(self, low: int, high: int) -> int:
+        self.bounds.append((low, high))
+        return next(self.starts)
+
+
+def test_spans_of_tokens_are_drawn_as_ltg_bert_draws_them() -> None:
+    """Two sequences of 8 and 5 tokens, first and last special; what ltg-bert's own class hides from the same draws."""
+    free = np.array([1, 2, 3, 4, 5, 6, 9, 10, 11])
+    script = Scripted([3, 0], [2, 13, 10, 3, 4], [5, 4, 2, -1, 3])
+    places, spans = masking.token_span(free, np.array([8, 5]), 0.15, script)  # type: ignore[arg-type]
+    # First: [5, 7) hides 5, 6; 13 is 3 long, [4, 7) hides 4, 5, 6: three, enough.  Second: one at least; 10 is 0 long and hides nothing;
+    # [-1, 2) hides 1, the first being special.
+    assert places.tolist() == [4, 5, 6, 9]
+    assert spans.tolist() == [1, 1, 1, 3]
+    assert script.bounds == [(-1, 10), (-2, 11), (1, 5), (-2, 8)]
+    assert next(script.lengths) == 4
+
+
+def test_lengths_and_rate_of_spans_of_tokens(loaded: LoadedEncoder, marathi: list[str]) -> None:
+    objective, rows = worded(loaded, marathi, "token-span", 0.15)
+    long = [row for row in rows if len(row["text"]) == 64]
+    special = set(loaded.tokenizer.all_special_ids)
+    ordinary = sum(token not in special for row in long for token in row["text"])
+    found = [objective.collate(long, loaded.tokenizer, np.random.default_rng(seed)).count for seed in range(4)]
+    # The last span of a sequence hides more than was left: the share lies above the rate, as the authors' does.
+    assert 0.15 < float(np.mean(found)) / ordinary < 0.19
 
 
 @pytest.mark.parametrize(("texts", "words"), [(THAI, {"ภาษา", "ไทย", "ตลาด"}), (KHMER, {"កម្ពុជា", "ប្រទេស"})])

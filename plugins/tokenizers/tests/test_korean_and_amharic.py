@@ -55,6 +55,12 @@ def plain(registry: Any, korean: tuple[list[str], list[str]]) -> Any:
     return registry.build("tokenizer", {"use": "wordpiece", "vocab_size": 4000}).train(korean[0], None, Context())
 
 
+@pytest.fixture(scope="module")
+def both_by_mean(registry: Any, korean: tuple[list[str], list[str]]) -> Any:
+    slot = {"use": "bidirectional-wordpiece", "vocab_size": 4000, "choice": "mean-log"}
+    return registry.build("tokenizer", slot).train(korean[0], None, Context())
+
+
 def mean(reader: BothEnds, pieces: list[str]) -> Fraction:
     """Mean log frequency, exact."""
     return Fraction(sum(reader.weights[reader.vocab[piece]] for piece in pieces), len(pieces))
@@ -63,23 +69,66 @@ def mean(reader: BothEnds, pieces: list[str]) -> Fraction:
 # from both ends -----------------------------------------------------------------------------------------------------------
 
 
-def test_each_word_is_the_better_of_its_two_readings(both: Any, plain: Any, korean: tuple[list[str], list[str]]) -> None:
-    assert both.get_vocab() == plain.get_vocab()
-    reader = BothEnds(plain.get_vocab(), both.piece_counts)
+def better(reader: BothEnds, front: list[str], back: list[str], choice: str) -> list[str]:
+    """The rules in plain words: that of KR-BERT's tokenization_ranked.py, whose vocabulary's line numbers are ranks, and by means."""
+    if choice == "rank":
+        first, second = ([reader.ranks[reader.vocab[piece]] for piece in pieces] for pieces in (front, back))
+        return front if sorted(first) < sorted(second) else back
+    return back if mean(reader, back) > mean(reader, front) else front
+
+
+@pytest.mark.parametrize("choice", ["rank", "mean-log"])
+def test_each_word_is_the_better_of_its_two_readings(
+    choice: str, both: Any, both_by_mean: Any, plain: Any, korean: tuple[list[str], list[str]]
+) -> None:
+    tokenizer = both if choice == "rank" else both_by_mean
+    assert tokenizer.get_vocab() == plain.get_vocab()
+    counts = tokenizer.piece_counts
+    reader = BothEnds(plain.get_vocab(), counts, choice=choice)
     changed = words = 0
     for text in korean[1]:
         expected = []
         for word, _ in plain.backend_tokenizer.pre_tokenizer.pre_tokenize_str(unicodedata.normalize("NFC", text)):
             front, back = reader.forward(word), reader.backward(word)
-            best = back if front and back and mean(reader, back) > mean(reader, front) else front
+            best = better(reader, front, back, choice) if front and back else front or back
             expected += best or ["[UNK]"]
             changed += best != front
             words += 1
-        assert both.tokenize(text) == expected
+        assert tokenizer.tokenize(text) == expected
     assert 0.005 < changed / words < 0.5
     assert plain.tokenize(korean[1][0]) == [
         p for w, _ in plain.backend_tokenizer.pre_tokenizer.pre_tokenize_str(korean[1][0]) for p in (reader.forward(w) or ["[UNK]"])
     ]
+    often = sorted(counts, key=lambda piece: -counts[piece])[:50]
+    assert {reader.ranks[reader.vocab[piece]] for piece in often} == set(range(1, 51)), "1 is the most frequent piece's rank"
+
+
+def test_the_two_rules_cut_words_otherwise(both: Any, both_by_mean: Any, korean: tuple[list[str], list[str]]) -> None:
+    texts = [text for text in korean[1] if both.tokenize(text) != both_by_mean.tokenize(text)]
+    assert len(texts) > 20
+    for special in (True, False):
+        assert token_ids(both_by_mean, korean[1], special) == [both_by_mean.encode(text, add_special_tokens=special) for text in korean[1]]
+
+
+def test_both_ends_over_the_parts_of_characters(registry: Any, korean: tuple[list[str], list[str]], tmp_path: Path) -> None:
+    """KR-BERT's best setting: characters taken apart by NFKD first, as its code does, then both readings."""
+    slot = {"use": "bidirectional-wordpiece", "vocab_size": 3000, "subcharacter": True}
+    tokenizer = registry.build("tokenizer", slot).train(korean[0], None, Context())
+    reader = tokenizer.both_ends
+    changed = 0
+    for text in korean[1]:
+        expected = []
+        for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(unicodedata.normalize("NFKD", text)):
+            front, back = reader.forward(word), reader.backward(word)
+            best = better(reader, front, back, "rank") if front and back else front or back
+            expected += best or ["[UNK]"]
+            changed += best != front
+        assert tokenizer.tokenize(text) == expected
+    assert changed > 50
+    assert tokenizer.tokenize("ㅋㅋ") == tokenizer.tokenize("\u110f\u110f"), "a letter that stands alone is the one of syllables"
+    assert token_ids(tokenizer, korean[1]) == [tokenizer.encode(text) for text in korean[1]]
+    save_tokenizer(tokenizer, tmp_path)
+    assert load_tokenizer(tmp_path).encode(korean[1][0]) == tokenizer.encode(korean[1][0])
 
 
 def test_offsets_are_those_of_the_text(both: Any, korean: tuple[list[str], list[str]]) -> None:
@@ -94,6 +143,7 @@ def test_it_survives_saving(both: Any, korean: tuple[list[str], list[str]], tmp_
     save_tokenizer(both, tmp_path)
     ours = load_tokenizer(tmp_path)
     theirs = AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=True)
+    assert theirs.choice == ours.choice == "rank"
     front = AutoTokenizer.from_pretrained(tmp_path)
     expected = [both.encode(text) for text in korean[1]]
     assert [ours.encode(text) for text in korean[1]] == expected
@@ -145,26 +195,19 @@ def test_ids_of_a_batch_are_those_of_single_texts(special: bool, both: Any, kore
     assert token_ids(tokenizer, ODD[:3], special) == expected[:3]
 
 
-def test_ids_of_a_batch_where_the_front_alone_is_stuck(registry: Any) -> None:
+@pytest.mark.parametrize("choice", ["rank", "mean-log"])
+def test_ids_of_a_batch_where_the_front_alone_is_stuck(choice: str) -> None:
     """Of words that only one reading can spell, of equal readings, and of the same pieces in another order."""
     pieces = ["[UNK]", "a", "ab", "##c", "##bc", "##d", "x", "##yx", "##y", "##z", "xy", "##yz", "##ab", "##a"]
     vocab = {piece: index for index, piece in enumerate(pieces)}
     backend = Tokenizer(models.WordPiece(vocab=vocab, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     counts = {"ab": 5, "##c": 5, "a": 9, "##bc": 9, "xy": 4, "##z": 6, "x": 6, "##yz": 4, "##a": 9}
-    tokenizer = BidirectionalWordPieceTokenizerFast(tokenizer_object=backend, counts=counts, unk_token="[UNK]")
+    tokenizer = BidirectionalWordPieceTokenizerFast(tokenizer_object=backend, counts=counts, unk_token="[UNK]", choice=choice)
     batch = ["abc", "abcd", "xyz", "xyx", "abb", "ab c", "abc abc, xyz", "xcab", "xabc", "xcab"] * 10
-    assert tokenizer.convert_ids_to_tokens(tokenizer.encode("abc xyz xyx xabc")) == [
-        "a",
-        "##bc",
-        "xy",
-        "##z",
-        "x",
-        "##yx",
-        "x",
-        "##a",
-        "##bc",
-    ]
+    # Ranks: a 1, ##bc 2, ##a 3, x 4, ##z 5, ab 6, ##c 7, xy 8, ##yz 9.  xyz: [x, ##yz] is [4, 9] and before [5, 8]; the means are equal.
+    xyz = ["x", "##yz"] if choice == "rank" else ["xy", "##z"]
+    assert tokenizer.tokenize("abc xyz xyx xabc") == ["a", "##bc", *xyz, "x", "##yx", "x", "##a", "##bc"]
     assert token_ids(tokenizer, batch, False) == [tokenizer.encode(text) for text in batch]
 
 
@@ -264,7 +307,7 @@ def test_parts_come_back_together(language: str, registry: Any, data: Path, tmp_
         ids = parts.encode(text, add_special_tokens=False)
         assert again.encode(text, add_special_tokens=False) == ids
         if parts.unk_token_id not in ids:
-            plain = unicodedata.normalize("NFC", text)
+            plain = unicodedata.normalize("NFKC", text)
             assert recompose(parts.decode(ids)).replace(" ", "") == "".join(plain.split())
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langadapt_twitter.indobertweet import IndoBertweet
 from langadapt_twitter.normalizer import Twitter
 
 from langadapt.errors import DataError
@@ -36,6 +37,50 @@ def test_rules(text: str, expected: str) -> None:
     assert Twitter(lowercase=True).normalize(text) == expected.lower()
 
 
+AS_THE_AUTHORS = [  # what preprocess_tweet of indolem/IndoBERTweet (371dde2) returned, with emoji 2.16
+    ("RT @Siti_99: gue lagi di @kopi, cek https://t.co/aB1 ya!", "rt @USER gue lagi di @USER cek HTTPURL ya!"),
+    ("Bagus😂😂 banget", "bagus:face_with_tears_of_joy::face_with_tears_of_joy: banget"),
+    ("lihat bit.ly/x dan www.kompas.com/a. (http://x.id/y)", "lihat bit.ly/x dan HTTPURL HTTPURL"),
+    ("USERNAME [USERNAME] [URL] httpurl a@b.c", "username @USER HTTPURL HTTPURL a@b.c"),
+    ("Tom &amp; Jerry  #JakartaMacet", "tom &amp; jerry #jakartamacet"),
+    ("www.!!! e.g. 3.14 dll.", "www.!!! e.g. 3.14 dll."),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), AS_THE_AUTHORS)
+def test_indobertweet_is_the_authors(text: str, expected: str) -> None:
+    assert IndoBertweet().normalize(text) == expected
+    assert IndoBertweet().normalize(expected) == expected
+
+
+def test_a_link_that_is_none_takes_no_time() -> None:
+    """The authors' own expression doubles its time with each of these letters."""
+    assert IndoBertweet().normalize("www." + "!" * 5000) == "www." + "!" * 5000
+
+
+def test_indonesian_posts_are_read_as_indobertweet_reads_them(run: Run, tiny: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "posts.txt"
+    corpus.write_text("RT @a: halo dunia\n", encoding="utf-8")
+    arguments = [
+        "plan",
+        "--lang",
+        "id",
+        "--domain",
+        "twitter",
+        "--recipe",
+        "domain-vocab-mlm",
+        "--base",
+        tiny,
+        f"--resource=corpus={corpus}",
+    ]
+    done = run(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    assert '"indobertweet"' in done.stdout
+    chosen = run(*arguments, "--json", "--set", "domain.normalizer=twitter")
+    assert chosen.returncode == 0, chosen.stderr
+    assert '"indobertweet"' not in chosen.stdout
+
+
 @pytest.mark.parametrize("name", ["id-tweets", "en-tweets"])
 @pytest.mark.parametrize("lowercase", [False, True])
 def test_real_posts(name: str, lowercase: bool, data: Path) -> None:
@@ -55,7 +100,7 @@ def test_the_domains_normalizer_serves_where_the_language_has_none(run: Run, tin
     arguments = ["plan", "--domain", "twitter", "--recipe", "domain-vocab-mlm", "--base", tiny, f"--resource=corpus={corpus}"]
     done = run(*arguments, "--lang", "id", "--json")
     assert done.returncode == 0, done.stderr
-    assert '"twitter"' in done.stdout
+    assert '"indobertweet"' in done.stdout
     both = run(*arguments, "--lang", "mr", "--json")
     assert both.returncode == 0, both.stderr
     steps = json.loads(both.stdout)["stages"][1]["identity"]["slots"]["normalizer"]["steps"]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from langadapt_vocab.dictionary import read_dictionary
 from langadapt_vocab.matching import Matching, Spellings, fold
-from langadapt_vocab.shared import canonical_tokens
+from langadapt_vocab.shared import canonical_tokens, shared_ids
+from langadapt_vocab.static import FastText, Sentences, Space, train_space
 from langadapt_vocab.wechsel import Wechsel, token_places
 
 from langadapt.contracts.component import Context
@@ -86,6 +87,39 @@ def test_matching_by_dictionary_then_spelling(vocabularies: tuple[Vocab, Vocab],
     assert all(abs(sums[i] - 1) < 1e-5 for i in range(len(sums)) if i not in found.rows)
 
 
+def test_a_false_friend_takes_what_it_means(vocabularies: tuple[Vocab, Vocab], tmp_path: Path) -> None:
+    """The dictionary decides before equal spelling; with nothing but false friends in it, they alone are moved."""
+    old, new = vocabularies
+    shared = shared_ids(old, new)
+    names = canonical_tokens(new)
+    friends = [i for i in sorted(shared) if names[i][1:].isalpha() and names[i].startswith("▁") and len(names[i]) > 4][:3]
+    others = [old.tokens[i] for i in range(len(old.tokens)) if old.tokens[i].isalpha() and len(old.tokens[i]) > 5][:3]
+    words = tmp_path / "friends.tsv"
+    lines = [f"{mean}\t{names[i][1:].lower()}" for i, mean in zip(friends, others, strict=True)]
+    words.write_text("pl\tcsb\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    found = Matching(dictionary=resource(words, "dictionary")).mixture(old, new, None, Context())
+    for index, mean in zip(friends, others, strict=True):
+        assert found.provenance[index] == "matched by dictionary"
+        taken = [old.tokens[j] for j in found.weights[[index]].indices]
+        assert taken == old.tokenizer.tokenize(mean)
+    told = {names[i].lower() for i in friends}
+    copied = [i for i in shared if names[i].lower() not in told]
+    assert {found.provenance[i] for i in copied} == {"copied"}
+    before = Matching(dictionary=resource(words, "dictionary"), first="shared").mixture(old, new, None, Context())
+    assert {before.provenance[i] for i in friends} == {"copied"}
+    assert [before.weights[[i]].indices.tolist() for i in friends] == [[shared[i]] for i in friends]
+
+
+def test_spelling_of_the_new_language_is_rewritten(vocabularies: tuple[Vocab, Vocab]) -> None:
+    old, new = vocabularies
+    word = next(t for t in old.tokens if t.isalpha() and t.isascii() and t.islower() and "a" in t and 4 <= len(t) < 5)
+    moved = Vocab(["[UNK]", word.replace("a", "ŏ")], new.tokenizer, {"unk": 0})
+    index = old.tokens.index(word)
+    assert Matching(spelling={"ŏ": "a"}).mixture(old, moved, None, Context()).weights[[1]].indices.tolist() == [index]
+    plain = Matching().mixture(old, moved, None, Context())
+    assert plain.weights[[1]].indices.tolist() != [index]
+
+
 def test_spelling_keeps_words_and_continuations_apart(vocabularies: tuple[Vocab, Vocab]) -> None:
     old, _ = vocabularies
     near = Spellings(old, 5)
@@ -106,9 +140,7 @@ def test_wechsel_joins_the_languages(
 ) -> None:
     """Spaces trained on the two sides; translations must be nearer than chance."""
     old, new = vocabularies
-    from langadapt_vocab.static import Sentences, train_space
-
-    polish = train_space(Sentences([p[0].lower() for p in pairs]), 40, 10, 2, Context())
+    polish = train_space(Sentences([p[0].lower() for p in pairs]), FastText(40, 10, 2, skip_gram=True, negative=5), Context())
     file = tmp_path / "pl.vec.txt"
     with file.open("w", encoding="utf-8") as handle:
         for word, vector in zip(polish.words, polish.vectors, strict=True):
@@ -149,15 +181,75 @@ def test_a_dictionary_that_joins_nothing_is_refused(vocabularies: tuple[Vocab, V
 
 
 def test_a_tokens_place_is_the_mean_of_its_words(vocabularies: tuple[Vocab, Vocab]) -> None:
-    from langadapt_vocab.static import Space
-
+    """By frequency, each word read alone and behind a space; by rank where the file tells no frequency."""
     old, _ = vocabularies
-    words = ["dom", "domu", "kot"]
-    vectors = np.eye(3, dtype=np.float32)
-    rows, known = token_places(old, Space(words, vectors))
-    for index in np.flatnonzero(known):
-        weights = np.array([old.tokenizer.tokenize(word).count(old.tokens[index]) / (1 + i) for i, word in enumerate(words)])
-        assert np.allclose(rows[index], weights / np.linalg.norm(weights), atol=1e-6)
+    words = ["dom", "domu", "kot", "domdom"]
+    vectors = np.eye(4, dtype=np.float32)
+    for counts, weights in ((None, [1, 1 / 2, 1 / 3, 1 / 4]), (np.array([7, 5, 2, 1]), [7, 5, 2, 1])):
+        rows, known = token_places(old, Space(words, vectors, counts))
+        assert known.any()
+        for index in np.flatnonzero(known):
+            expected = np.zeros(4)
+            for place, word in enumerate(words):
+                for text in (word, " " + word):
+                    expected[place] += weights[place] * (old.tokens[index] in old.tokenizer.tokenize(text))
+            assert np.allclose(rows[index], expected / expected.sum(), atol=1e-6)
+
+
+def test_wechsel_is_the_authors(
+    vocabularies: tuple[Vocab, Vocab], dictionary: Resource, pairs: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    """Their steps, stated again with scipy and scikit-learn (CPJKU/wechsel, 395e3d4), on spaces that know n-grams."""
+    from gensim.models import FastText as Model
+    from gensim.models.fasttext import save_facebook_model
+    from scipy.linalg import orthogonal_procrustes
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    old, new = vocabularies
+    assert old.rows is not None
+    models = []
+    for side in (0, 1):
+        sentences = [pair[side].split() for pair in pairs[:6000]]
+        model = Model(sentences, vector_size=24, min_count=2, bucket=4000, min_n=5, max_n=5, epochs=2, workers=1, seed=1)
+        save_facebook_model(model, str(tmp_path / f"{side}.bin"))
+        models.append(model.wv)
+    files = [resource(tmp_path / f"{side}.bin", "vectors") for side in (0, 1)]
+    found = Wechsel(dictionary=dictionary, old_vectors=files[0], new_vectors=files[1]).mixture(old, new, None, Context())
+
+    left, right = models
+    joined = []
+    for source, target in read_dictionary(dictionary, Context(), lower=False):
+        for a in (source, source.lower(), source.title()):
+            for b in (target, target.lower(), target.title()):
+                if a in left.key_to_index and b in right.key_to_index:
+                    joined.append((left[a], right[b]))
+    align, _ = orthogonal_procrustes(*(np.array(side) for side in zip(*joined, strict=True)))
+    places = []
+    for vocab, space in ((old, left), (new, right)):
+        texts = [vocab.tokenizer.decode([i]).strip() for i in range(len(vocab.tokens))]
+        places.append(np.stack([space[text] if text else np.zeros(24) for text in texts]))
+    similar = cosine_similarity(places[1], places[0] @ align)
+    similar[:, list(old.special.values())] = -np.inf  # theirs may mix from special tokens too
+    checked = 0
+    for index in range(0, len(new.tokens), 37):
+        if found.provenance[index] != "weighted by a static space":
+            assert index in new.special.values() or not places[1][index].any()
+            continue
+        best = np.argsort(-similar[index])[:11]
+        if similar[index][best[9]] - similar[index][best[10]] < 1e-4:
+            continue  # which of the two is the tenth is a matter of rounding
+        best = best[:10]
+        weights = np.exp(similar[index][best] / 0.1)
+        expected = (weights / weights.sum()) @ old.rows[best]
+        row = found.weights[[index]]
+        assert np.allclose(row.data @ old.rows[row.indices], expected, atol=1e-4)
+        checked += 1
+    assert checked > 80
+    text = tmp_path / "pl.txt"
+    text.write_text("dom 1 0\nkot 0 1\n", encoding="utf-8")
+    init = Wechsel(dictionary=dictionary, old_vectors=resource(text, "vectors"), new_vectors=files[1], tokens="n-grams")
+    with pytest.raises(ModelError, match="which vectors in text do not tell"):
+        init.mixture(old, new, None, Context())
 
 
 def test_a_dictionary_without_a_word_of_the_new_vocabulary_is_refused(vocabularies: tuple[Vocab, Vocab], tmp_path: Path) -> None:

@@ -20,13 +20,15 @@ class Clinical(Normalizer):
     """NFC; every placeholder of de-identification becomes one word, figures stand apart from their units, spellings of µg are one.
 
     Placeholders: ``[** … **]`` (MIMIC-III), runs of three or more underscores (MIMIC-IV), ``<NAME>`` and ``[NAME]`` of common tools.
-    Alsentzer et al. 2019 (arXiv:1904.03323) replace them before pretraining too.  Case and abbreviations carry meaning and stay.
+    Alsentzer et al. 2019 (arXiv:1904.03323; EmilyAlsentzer/clinicalBERT, commit a9d9169) leave them in the text and only keep sentences
+    from ending inside them: ``placeholder: null`` does so.  Case and abbreviations carry meaning and stay.
     """
 
     name: ClassVar[str] = "clinical"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
-    placeholder: str = "DEID"
+    placeholder: str | None = "DEID"
+    """What stands for every placeholder; null leaves them."""
 
     def normalize(self, text: str) -> str:
         """Pure and idempotent."""
@@ -46,11 +48,11 @@ class Clinical(Normalizer):
 
     def rules(self) -> list[tuple[str, str]]:
         """(regular expression, plain replacement) in order; only syntax that Python and Oniguruma read alike."""
-        found = [
-            ("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufeff]", ""),
-            ("\\[\\*\\*[^\\]]*\\*\\*\\]", self.placeholder),
-            ("_{3,}", self.placeholder),
-            (f"<(?:{NAMES})[A-Z0-9_ -]*>|\\[(?:{NAMES})[A-Z0-9_ -]*\\]", self.placeholder),
+        found = [("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufeff]", "")]
+        if self.placeholder is not None:
+            places = ("\\[\\*\\*[^\\]]*\\*\\*\\]", "_{3,}", f"<(?:{NAMES})[A-Z0-9_ -]*>|\\[(?:{NAMES})[A-Z0-9_ -]*\\]")
+            found += [(place, self.placeholder) for place in places]
+        found += [
             ("[\u00b5\u03bc]g(?![A-Za-z])", "mcg"),
             ("[\u00ba\u02da] ?(?=[CF](?![A-Za-z]))", "\u00b0"),
         ]

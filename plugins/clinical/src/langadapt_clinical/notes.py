@@ -14,6 +14,12 @@ from langadapt.contracts.reading import fetch, tables
 HEADING = re.compile(r"(?:(?<=^)|(?<=[.,;:\n] )|(?<=[.,;:\n]))\s*([A-Z][A-Z0-9 /&'()-]{2,50}[A-Z)]):,?(?=\s|$)")
 """Capital letters and a colon at the beginning or behind a stop: how transcribed and exported notes mark their sections."""
 
+TITLE = re.compile(r"^[ \t]*([A-Z][^\n:]{1,50}):(?=\s|$)", re.MULTILINE)
+"""What may be a heading at the beginning of a line, if its words are written like a title's."""
+
+SMALL = ("of", "on", "or")
+"""Words that a title writes small."""
+
 ABBREVIATIONS = frozenset(
     (
         *("dr", "mr", "mrs", "ms", "pt", "vs", "no", "approx", "resp", "temp", "wt", "ht", "hx", "dx", "rx", "tx", "sx", "fx", "etc"),
@@ -32,11 +38,13 @@ class Notes(CorpusReader):
     """Clinical notes by note, section or sentence; all of them or discharge summaries alone.
 
     Alsentzer et al. 2019 (arXiv:1904.03323) train on all notes of MIMIC-III and on its discharge summaries.  A note counts as a
-    discharge summary where its type (a column ``category`` or ``type``) says so, or else where its own headings do.
+    discharge summary where its type (a column ``category`` or ``type``) is ``Discharge summary``, or else where its own headings say so.
+    Headings are capitals and a colon, or by the authors' rule (EmilyAlsentzer/clinicalBERT, heuristic_tokenize.py, a9d9169) a line's
+    beginning written like a title, and a colon.  Their sections only end sentences; they train on pieces of whole notes: unit ``note``.
     """
 
     name: ClassVar[str] = "notes"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     data: Resource
     notes: Literal["all", "discharge"] = "all"
@@ -83,11 +91,21 @@ class Notes(CorpusReader):
 
 def sections(note: str) -> list[tuple[str, str]]:
     """(heading, text) in order; text before the first heading has none."""
-    marks = list(HEADING.finditer(note))
+    marks: list[re.Match[str]] = []
+    titles = (mark for mark in TITLE.finditer(note) if _title(mark[1]))
+    for mark in sorted([*HEADING.finditer(note), *titles], key=lambda mark: mark.start(1)):
+        if not marks or mark.start(1) >= marks[-1].end():
+            marks.append(mark)
     ends = [*(mark.start() for mark in marks[1:]), len(note)][: len(marks)]
     found = [("", note[: marks[0].start()].strip(" ,\n"))] if marks else [("", note.strip())]
     found += [(mark[1].strip(), note[mark.end() : end].strip(" ,\n")) for mark, end in zip(marks, ends, strict=True)]
     return [(heading, text) for heading, text in found if text]
+
+
+def _title(words: str) -> bool:
+    """Whether words are written like a title's; what stands in brackets does not count.  "Disp" begins a line of a prescription."""
+    plain = re.sub(r"\([^)]*\)", "", words)
+    return plain.strip() != "Disp" and all(word in SMALL or word[0].isupper() for word in plain.split())
 
 
 def sentences(text: str) -> list[str]:
@@ -109,5 +127,5 @@ def sentences(text: str) -> list[str]:
 def discharge(note: str, kind: str = "") -> bool:
     """Whether a note is a discharge summary, by its type or else by its headings."""
     if kind:
-        return "discharge" in kind.casefold()
+        return kind.strip().casefold() in ("discharge summary", "discharge")
     return bool(DISCHARGE.search(note))

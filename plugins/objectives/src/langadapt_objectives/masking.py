@@ -1,4 +1,4 @@
-"""Which tokens of a batch are hidden: single ones, whole words, or spans of words.  All rows at once, in numpy."""
+"""Which tokens of a batch are hidden: single ones, whole words, spans of words or of tokens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 
 from langadapt.contracts.text import icu_segments, unspaced_share
 from langadapt.errors import DataError
+
+TRIES = 100
+"""Spans of tokens drawn for a sequence at most: those that fall on what is hidden already hide nothing new."""
 
 SPAN_GROWTH, LONGEST_SPAN = 0.2, 10
 """A span grows by another word with probability 1 - 0.2, up to 10 words: 3.8 on average (SpanBERT)."""
@@ -38,14 +41,17 @@ def whole_word(free: np.ndarray, words: np.ndarray, rate: float, rng: np.random.
     return free[(rng.random(int(number[-1]) + 1) < rate)[number]] if len(free) else free
 
 
-def span(free: np.ndarray, words: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
+def span(free: np.ndarray, words: np.ndarray, rate: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Runs of whole words, their lengths geometric (SpanBERT, Joshi et al. 2020, arXiv:1907.10529).
 
     Spans and gaps take turns along the batch, gaps of a mean length that yields the rate; the end of a sequence ends a span for its reader.
     The rate must leave a word between two spans: it is below 0.79.
+
+    Returns:
+        Places that are hidden, increasing, and the span of each.
     """
     if not len(free):
-        return free
+        return free, free
     number = _numbered(words)
     count = int(number[-1]) + 1
     lengths = _span_lengths(rng, count + 50)
@@ -55,10 +61,45 @@ def span(free: np.ndarray, words: np.ndarray, rate: float, rng: np.random.Genera
         raise DataError(f"span masking cannot hide {rate:.0%} of the words: spans would touch", hint="Take a rate below 0.79.")
     gaps = rng.geometric(1 / gap, size=len(lengths))
     hidden = np.repeat(np.tile([False, True], len(lengths)), np.column_stack([gaps, lengths]).reshape(-1))
+    spans = np.repeat(np.arange(len(lengths)), gaps + lengths)
     # A start somewhere inside makes every word equally likely, the first of the batch too.
     start = int(rng.integers(0, 50))
-    found: np.ndarray = free[hidden[start : start + count][number]]
-    return found
+    chosen = hidden[start : start + count][number]
+    return free[chosen], spans[start : start + count][number][chosen]
+
+
+def token_span(free: np.ndarray, lengths: np.ndarray, rate: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Runs of tokens wherever words end, as LTG-BERT's code draws them (Samuel et al. 2023, arXiv:2303.09859; ltgoslo/ltg-bert, 4fe9e6f).
+
+    Of each sequence a binomial share of the tokens is to be hidden, one at least.  Spans are drawn until so many are: a length that is
+    geometric (p = 1/3) modulo 10, a start anywhere from where the span would touch the first token to beyond the last.  Spans may overlap,
+    the later one decides; the last may hide more than was left.
+
+    Args:
+        free: places of the tokens that may be hidden among all tokens of the batch, (n,), increasing.
+        lengths: of the sequences, special tokens counted.
+
+    Returns:
+        Places that are hidden, increasing, and the span of each.
+    """
+    spans = np.full(int(lengths.sum()), -1)
+    may = np.zeros(len(spans), dtype=bool)
+    may[free] = True
+    drawn = 0
+    for end, length in zip(np.cumsum(lengths).tolist(), lengths.tolist(), strict=True):
+        able, own = may[end - length : end], spans[end - length : end]
+        count = int(able.sum())
+        budget = min(count, max(1, int(rng.binomial(count, rate))))
+        for _ in range(TRIES):
+            if (own >= 0).sum() >= budget:
+                break
+            long = int(rng.geometric(1 / 3)) % 10
+            start = int(rng.integers(1 - long, length + long))
+            part = slice(max(0, start), max(0, min(length - 1, start + long)))
+            own[part] = np.where(able[part], drawn, own[part])
+            drawn += 1
+    found = np.flatnonzero(spans >= 0)
+    return found, spans[found]
 
 
 def _numbered(words: np.ndarray) -> np.ndarray:

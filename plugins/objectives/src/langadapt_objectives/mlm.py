@@ -20,35 +20,40 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+OF_WORDS = ("whole-word", "span")
+"""Ways of masking that ask where words end."""
+
+
 class MaskedLanguageModel(Objective):
     """Predict hidden tokens; which ones are hidden is drawn anew at every step.
 
     Devlin et al. 2019 (arXiv:1810.04805); dynamic masking: Liu et al. 2019 (arXiv:1907.11692); higher rates than 15 %: Wettig et al.
-    2023 (arXiv:2202.08005).  Of the chosen tokens 80 % become the mask token, 10 % a random token, 10 % stay.  Special tokens are never
-    chosen.  The loss is a cross-entropy at the chosen positions only.
+    2023 (arXiv:2202.08005).  Of the chosen tokens 80 % become the mask token, 10 % a random token, 10 % stay; of spans all tokens
+    of one share its fate, as in SpanBERT and LTG-BERT.  Special tokens are never chosen.  The loss is a cross-entropy at the chosen
+    positions only.
 
     Inputs: ``text``.  Long texts are split into pieces of the encoder's maximum length.
     """
 
     name: ClassVar[str] = "mlm"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     columns: ClassVar[tuple[Columns, ...]] = ({"text": Role.TEXT},)
     needs_mlm_head: ClassVar[bool] = True
     long_texts: ClassVar[Literal["truncate", "split"]] = "split"
 
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the tokens that are predicted."""
-    masking: Literal["dynamic", "whole-word", "span"] = "dynamic"
-    """Single tokens, all pieces of a word, or runs of words; see :mod:`langadapt_objectives.masking`."""
+    masking: Literal["dynamic", "whole-word", "span", "token-span"] = "dynamic"
+    """Single tokens, all pieces of a word, runs of words (SpanBERT) or of tokens (LTG-BERT); see :mod:`langadapt_objectives.masking`."""
     words: Literal["icu", "white-space"] = "icu"
     """What a word is, for ``whole-word`` and ``span``."""
 
     def word_ends(self) -> Callable[[str], list[int]] | None:
         """How the core tells the words of a text apart when it tokenises it; None where tokens are hidden one by one."""
-        return None if self.masking == "dynamic" else partial(masking.word_ends, words=self.words)
+        return partial(masking.word_ends, words=self.words) if self.masking in OF_WORDS else None
 
     def prepare(self, data: Dataset) -> Dataset:
-        if self.masking != "dynamic" and self.words == "white-space":
+        if self.masking in OF_WORDS and self.words == "white-space":
             masking.check_white_space(data["text"])
         return super().prepare(data)
 
@@ -58,7 +63,8 @@ class MaskedLanguageModel(Objective):
         flat = np.fromiter((token for row in rows for token in row["text"]), dtype=np.int64, count=sum(lengths))
         special, _ = numbering(tokenizer)
         free = np.flatnonzero(~np.isin(flat, special))
-        return self._masked(rows, flat, self._chosen(free, rows, rng), free, tokenizer, rng)
+        chosen, spans = self._chosen(free, rows, rng)
+        return self._masked(rows, flat, chosen, free, tokenizer, rng, spans)
 
     def _masked(
         self,
@@ -68,13 +74,18 @@ class MaskedLanguageModel(Objective):
         free: np.ndarray,
         tokenizer: PreTrainedTokenizerFast,
         rng: np.random.Generator,
+        spans: np.ndarray | None = None,
     ) -> Batch:
-        """A batch in which the chosen places of the rows' tokens (n,) are hidden; one at least, if it may be."""
+        """A batch in which the chosen places of the rows' tokens (n,) are hidden; one at least, if it may be.
+
+        Args:
+            spans: (n,) which places share a fate; without it each has its own.
+        """
         special, size = numbering(tokenizer)
         if not len(chosen):
-            chosen = free[:1] if len(free) else np.arange(1)
+            chosen, spans = free[:1] if len(free) else np.arange(1), None
         labels = flat[chosen]
-        fate = rng.random(len(chosen))
+        fate = rng.random(len(chosen)) if spans is None else rng.random(int(spans.max()) + 1)[spans]
         masked = flat.copy()
         masked[chosen[fate < 0.8]] = tokenizer.mask_token_id
         swapped = chosen[(fate >= 0.8) & (fate < 0.9)]
@@ -87,12 +98,16 @@ class MaskedLanguageModel(Objective):
         positions = [(chosen[low:high] - start).tolist() for low, high, start in zip(np.r_[0, bounds[:-1]], bounds, starts, strict=True)]
         return Batch(sequences, len(labels), {"positions": positions, "labels": labels})
 
-    def _chosen(self, free: np.ndarray, rows: list[dict[str, Any]], rng: np.random.Generator) -> np.ndarray:
+    def _chosen(self, free: np.ndarray, rows: list[dict[str, Any]], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         if self.masking == "dynamic":
-            return masking.dynamic(free, self.rate, rng)
+            return masking.dynamic(free, self.rate, rng), None
+        if self.masking == "token-span":
+            return masking.token_span(free, np.array([len(row["text"]) for row in rows]), self.rate, rng)
         # Words are counted per sequence: a shift that no sequence reaches keeps two neighbours' words apart.
         words = np.concatenate([np.asarray(row["text" + WORDS]) + row_number * 2**32 for row_number, row in enumerate(rows)])[free]
-        return (masking.whole_word if self.masking == "whole-word" else masking.span)(free, words, self.rate, rng)
+        if self.masking == "whole-word":
+            return masking.whole_word(free, words, self.rate, rng), None
+        return masking.span(free, words, self.rate, rng)
 
     def loss(self, models: Models, batch: Batch, step: int) -> Loss:
         logits, labels = self.logits(models, batch)

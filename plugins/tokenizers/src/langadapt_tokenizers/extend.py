@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Extend(TokenizerTrainer):
     """Add a domain's frequent words as single tokens, keeping every old token, its id and its meaning.
 
-    IndoBERTweet (Koto et al. 2021, arXiv:2109.04607) adds the most frequent words; here words are taken by what they save: ``gain`` is
-    occurrences × (pieces − 1), the tokens saved; ``fragments`` takes the most fragmented words first, among those frequent enough
-    (fragment score of AVocaDo, Hong et al. 2021, arXiv:2110.13434).  Words are added inside the model, never as
+    IndoBERTweet (Koto et al. 2021, arXiv:2109.04607) adds frequent words: ``frequency``.  By default words are taken by what they save:
+    ``gain`` is occurrences × (pieces − 1), the tokens saved; ``fragments`` takes the most fragmented words first, among those frequent
+    enough (fragment score of AVocaDo, Hong et al. 2021, arXiv:2110.13434).  Words are added inside the model, never as
     "added tokens" that would be cut out before normalisation: WordPiece gets entries, Unigram pieces with their corpus
     log-probability, BPE the merges that reach them.  Text in which no new token appears is segmented exactly as before.
     WordPiece and Unigram also hold words with letters that the base does not know, which lose most: each letter of an unknown
@@ -39,7 +39,7 @@ class Extend(TokenizerTrainer):
 
     budget: Annotated[int, Field(ge=1, le=500_000)] = 1000
     """Tokens to add at most (BPE's intermediate pieces count)."""
-    by: Literal["gain", "fragments"] = "gain"
+    by: Literal["gain", "frequency", "fragments"] = "gain"
     min_count: Annotated[int, Field(ge=2)] = 5
     """Occurrences from which a word may be added."""
     min_gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -117,6 +117,8 @@ class Extend(TokenizerTrainer):
         found = [word for word in found if word.saves >= self.min_gain * tokens]
         if self.by == "gain":
             found.sort(key=lambda word: (-word.saves, word.text))
+        elif self.by == "frequency":
+            found.sort(key=lambda word: (-word.count, word.text))
         else:
             found.sort(key=lambda word: (-word.cost / _length(base, word.text), -word.count, word.text))
         return found, tokens

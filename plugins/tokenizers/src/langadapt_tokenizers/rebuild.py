@@ -72,12 +72,13 @@ def like(base: PreTrainedTokenizerFast, state: dict[str, Any]) -> PreTrainedToke
 
     _pin_added(state)
     roles = {f"{r}_token": getattr(base, f"{r}_token") for r in ("pad", "unk", "cls", "sep", "mask", "bos", "eos")}
-    named = {role: token for role, token in roles.items() if token is not None}
+    named: dict[str, Any] = {role: token for role, token in roles.items() if token is not None}
     family: Any = PreTrainedTokenizerFast
     if reads_both_ends(base):
         vocab, before = state["model"]["vocab"], base.get_vocab()
         counts = {piece: count for piece, count in base.piece_counts.items() if piece in vocab}
         family, named["counts"] = type(base), counts | {piece: 0 for piece in vocab if piece not in before}
+        named["choice"] = base.choice
     found: PreTrainedTokenizerFast = family(
         tokenizer_object=Tokenizer.from_str(json.dumps(state, ensure_ascii=False)),
         model_max_length=base.model_max_length,

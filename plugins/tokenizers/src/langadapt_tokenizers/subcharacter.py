@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import tempfile
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import sentencepiece
 from tokenizers import decoders, normalizers
 
 from langadapt.contracts.text import ETHIOPIC, ORDER, decompose, recompose, take_apart
-from langadapt_tokenizers.spelling import rules, spelt
+from langadapt_tokenizers.spelling import Form, rules, spelt
 from langadapt_tokenizers.trained import WordPiece
 
 
@@ -25,15 +25,23 @@ class Subcharacter(WordPiece):
     """
 
     name: ClassVar[str] = "subcharacter"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
+
+    form: Literal["NFD", "NFKD"] = "NFKD"
+    """Unicode's canonical parts, or its compatible ones, which the authors take (snunlp/KR-BERT): a ㅋ that stands alone is then the one of
+    syllables, and a full-width letter a letter."""
 
     def rules(self) -> normalizers.Normalizer:
         return normalizers.Sequence(
-            [*rules("NFC", self.lowercase, self.strip_accents), normalizers.NFD(), normalizers.Precompiled(_charsmap())]
+            [*rules(self._composed, self.lowercase, self.strip_accents), normalizers.NFD(), normalizers.Precompiled(_charsmap())]
         )
 
     def spelt(self, text: str) -> str:
-        return decompose(spelt(text, "NFC", self.lowercase, self.strip_accents))
+        return decompose(spelt(text, self._composed, self.lowercase, self.strip_accents))
+
+    @property
+    def _composed(self) -> Form:
+        return "NFKC" if self.form == "NFKD" else "NFC"
 
     def joined(self, characters: list[str]) -> decoders.Decoder:
         """WordPiece's, and a rule for every Ethiopic syllable that the corpus's letters can form."""

@@ -39,7 +39,10 @@ class BothEnds(dict[str, list[Token]]):
     """A pre-tokenizer behind the usual one, and in the model's place: cuts each word where its pieces are more frequent.
 
     KR-BERT (Lee et al. 2020, arXiv:2008.03979) segments a word by longest match from the front and from the back and keeps the candidate
-    whose pieces are more frequent; here by their mean log frequency, the front's on a tie.
+    whose pieces are more frequent.  Its code (snunlp/KR-BERT, tokenization_ranked.py, 7088b16) sorts the ranks of each candidate's pieces,
+    1 being the most frequent, and takes the smaller list, compared from its first rank on; the back's of equal ones: `choice` ``rank``.
+    ``mean-log`` compares mean log frequencies, and takes the front's on a tie.  There a rank is a line of the vocabulary file, here the
+    place by `counts`; and a word that one reading cannot spell is unknown there, while here the other one reads it.
 
     It is a dictionary of the words met so far: the Rust tokenizer looks a known word up without a line of Python being run, and holds
     Python's lock for no longer than that.
@@ -50,12 +53,20 @@ class BothEnds(dict[str, list[Token]]):
             is no part of others, whose two readings stay what they were.
         unknown: the entry of words that neither reading can spell.
         longest_word: letters beyond which a word is unknown, as the model has it.
+        choice: ``rank`` or ``mean-log``.
     """
 
     def __init__(
-        self, vocab: Mapping[str, int], counts: Mapping[str, int], prefix: str = "##", unknown: str = "[UNK]", longest_word: int = 100
+        self,
+        vocab: Mapping[str, int],
+        counts: Mapping[str, int],
+        prefix: str = "##",
+        unknown: str = "[UNK]",
+        longest_word: int = 100,
+        choice: str = "rank",
     ) -> None:
         super().__init__()
+        self.by_rank = choice == "rank"
         self.words = {piece: vocab[piece] for piece, count in counts.items() if not count and piece in vocab}
         self.vocab = {piece: index for piece, index in vocab.items() if piece not in self.words}
         self.prefix, self.unknown, self.longest_word = prefix, unknown, longest_word
@@ -66,6 +77,8 @@ class BothEnds(dict[str, list[Token]]):
         self.longest = max((len(piece.removeprefix(prefix)) for piece in self.vocab), default=1)
         # Whole numbers: a sum is the same in any order, so that a tie is one wherever it is taken.
         self.weights = {index: round(math.log(counts.get(piece, 1) + 1) * 2**32) for piece, index in self.vocab.items()}
+        often = sorted(self.vocab.items(), key=lambda entry: (-counts.get(entry[0], 1), entry[1]))
+        self.ranks = {index: rank for rank, (_, index) in enumerate(often, start=1)}
 
     def pre_tokenize(self, text: PreTokenizedString) -> None:
         """Called by the Rust tokenizer for every text."""
@@ -110,7 +123,10 @@ class BothEnds(dict[str, list[Token]]):
         return None if found == [self.unknown] and word != self.unknown else found
 
     def rarer(self, ids: list[int], others: list[int]) -> bool:
-        """Whether the mean log frequency of the one reading's pieces is below the other's."""
+        """Whether the other reading's pieces are more frequent than the one's."""
+        if self.by_rank:
+            ranks = self.ranks
+            return sorted([ranks[index] for index in ids]) >= sorted([ranks[index] for index in others])
         weights = self.weights
         return sum([weights[index] for index in ids]) * len(others) < sum([weights[index] for index in others]) * len(ids)
 
@@ -199,16 +215,16 @@ class BatchReader:
         self.turned = Tokenizer(both.turned)
         self.turned.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         size = 1 + max(front.get_vocab(with_added_tokens=True).values())
-        self.inside, self.weights = np.zeros(size, dtype=bool), np.zeros(size, dtype=np.int64)
+        self.inside, self.weights, self.ranks = np.zeros(size, dtype=bool), np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
         self.spelt = np.full(size, "", dtype=object)
         self.turned_spelt = np.full(size, "", dtype=object)
         for index, piece in both.pieces.items():
             self.inside[index] = piece.startswith(both.prefix) and piece != both.prefix
             self.spelt[index] = piece[len(both.prefix) :] if self.inside[index] else piece
             self.turned_spelt[index] = self.spelt[index][::-1] + ("" if self.inside[index] else BEGINNING + " ")
-            self.weights[index] = both.weights[index]
+            self.weights[index], self.ranks[index] = both.weights[index], both.ranks[index]
         self.unknown = both.vocab[both.unknown]
-        self.weights[self.unknown] = 0  # wins against nothing
+        self.weights[self.unknown], self.ranks[self.unknown] = 0, size + 1  # wins against nothing
         rng = np.random.default_rng(0)  # a word's key is a sum over its pieces and their places
         self.of_piece = rng.integers(1, 2**63, size, dtype=np.uint64)
         self.of_place = rng.integers(1, 2**63, both.longest_word + 1, dtype=np.uint64) | np.uint64(1)
@@ -265,8 +281,11 @@ class BatchReader:
         begins = np.cumsum(sizes) - sizes
         back, lengths = self._read_backwards(front, begins)
         starts = np.cumsum(lengths) - lengths
-        ours = np.add.reduceat(self.weights[back], starts) * sizes
-        won = ours > np.add.reduceat(self.weights[front], begins) * lengths
+        if self.both.by_rank:
+            won = ~_smaller(_sorted_runs(self.ranks[front], sizes), sizes, _sorted_runs(self.ranks[back], lengths), lengths)
+        else:
+            ours = np.add.reduceat(self.weights[back], starts) * sizes
+            won = ours > np.add.reduceat(self.weights[front], begins) * lengths
         return won, lengths[won], back[_ranges(starts[won], lengths[won])]
 
     def _read_backwards(self, front: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -287,6 +306,27 @@ class BatchReader:
         return np.append(back, np.array(more, dtype=np.int64))[_ranges(firsts, lengths)], lengths
 
 
+def _sorted_runs(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Each run of the values (n,) in increasing order; `lengths` are the runs'."""
+    return values[np.lexsort((values, np.repeat(np.arange(len(lengths)), lengths)))]
+
+
+def _smaller(left: np.ndarray, left_lengths: np.ndarray, right: np.ndarray, right_lengths: np.ndarray) -> np.ndarray:
+    """(W,) whether each run of the left is smaller than the right's, as lists are: by the first difference, or by being its beginning."""
+    begins, others = np.cumsum(left_lengths) - left_lengths, np.cumsum(right_lengths) - right_lengths
+    found = left_lengths < right_lengths  # of a run and its beginning
+    open_ = np.arange(len(begins))
+    for place in range(int(min(left_lengths.max(initial=0), right_lengths.max(initial=0)))):
+        open_ = open_[(left_lengths[open_] > place) & (right_lengths[open_] > place)]
+        if not len(open_):
+            break
+        one, other = left[begins[open_] + place], right[others[open_] + place]
+        differ = one != other
+        found[open_[differ]] = (one < other)[differ]
+        open_ = open_[~differ]
+    return found
+
+
 def _ranges(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """begins[0], begins[0] + 1, …, lengths[0] of them, and so on."""
     ends = np.cumsum(lengths)
@@ -305,8 +345,16 @@ class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ign
 
     vocab_files_names = {"tokenizer_file": "tokenizer.json", "counts_file": COUNTS}
 
-    def __init__(self, *args: Any, counts_file: str | None = None, counts: Mapping[str, int] | None = None, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        *args: Any,
+        counts_file: str | None = None,
+        counts: Mapping[str, int] | None = None,
+        choice: str = "mean-log",  # what is saved without one is from before there was another
+        **options: Any,
+    ) -> None:
+        super().__init__(*args, choice=choice, **options)
+        self.choice = choice
         if counts_file is not None:
             counts = json.loads(Path(counts_file).read_text(encoding="utf-8"))
         self.piece_counts = dict(counts or {})
@@ -328,7 +376,8 @@ class BidirectionalWordPieceTokenizerFast(PreTrainedTokenizerFast):  # type: ign
         """The two readings, without a memory of words."""
         model = self.backend_tokenizer.model
         vocab = self.backend_tokenizer.get_vocab(with_added_tokens=False)
-        return BothEnds(vocab, self.piece_counts, model.continuing_subword_prefix, model.unk_token, model.max_input_chars_per_word)
+        longest = model.max_input_chars_per_word
+        return BothEnds(vocab, self.piece_counts, model.continuing_subword_prefix, model.unk_token, longest, self.choice)
 
     def token_ids(self, texts: Sequence[str], special_tokens: bool = True) -> list[list[int]]:
         """Ids of texts, neither cut nor padded: those of ``backend_tokenizer.encode_batch``, which has offsets too and takes longer."""

@@ -38,7 +38,7 @@ DOTTED = ("tr", "az")
 class Twitter(Normalizer):
     """NFC; users become ``@USER``, links ``HTTPURL``, a leading retweet mark and control characters go, HTML entities are unescaped.
 
-    The masks are those of BERTweet (Nguyen et al. 2020, arXiv:2005.10200) and IndoBERTweet (Koto et al. 2021, arXiv:2109.04607).
+    The masks are those of BERTweet (Nguyen et al. 2020, arXiv:2005.10200).  What IndoBERTweet does is the normalizer ``indobertweet``.
     Spelling, romanised and code-mixed words stay as they are: they carry meaning.  White space becomes single spaces.  Splitting
     hashtags and naming emoji cannot be written as a tokenizer's rules: the release then names this normalizer, and langadapt applies it.
     """
@@ -47,7 +47,7 @@ class Twitter(Normalizer):
     version: ClassVar[str] = "4"
 
     lowercase: bool = False
-    """Lower-case everything, the masks too, as IndoBERTweet does; before the rules, so that they see one case."""
+    """Lower-case everything, the masks too; before the rules, so that they see one case."""
     language: str = ""
     """BCP 47 code: the language of emoji's names, and Turkish and Azerbaijani casing of i."""
     users: Literal["mask", "keep", "drop"] = "mask"

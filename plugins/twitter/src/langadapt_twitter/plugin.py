@@ -1,4 +1,4 @@
-"""What this plugin brings: a normalizer, a reader of posts, and a domain manifest."""
+"""What this plugin brings: normalizers, a reader of posts, and a domain manifest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from langadapt.contracts import ComponentRef, hookimpl
 def langadapt_components() -> Iterable[ComponentRef]:
     return [
         ComponentRef("normalizer", "twitter", "langadapt_twitter.normalizer:Twitter", "users, links, retweet marks, emoji, hashtags"),
+        ComponentRef("normalizer", "indobertweet", "langadapt_twitter.indobertweet:IndoBertweet", "posts as IndoBERTweet reads them"),
         ComponentRef("corpus", "posts", "langadapt_twitter.corpus:Posts", "posts from the platform's export formats, or one a line"),
     ]
 

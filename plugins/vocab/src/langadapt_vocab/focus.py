@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_array
 
-from langadapt.contracts import Context, Mixture, Vocab, VocabInit
+from langadapt.contracts import Context, Mixture, Resource, Vocab, VocabInit
 from langadapt.errors import DataError, ModelError
-from langadapt_vocab.shared import shared_ids
+from langadapt_vocab.shared import canonical_tokens, marks_ends, shared_ids, surface
 from langadapt_vocab.simple import drawn
-from langadapt_vocab.static import token_space
+from langadapt_vocab.static import FastText, read_space, spelt_tokens, token_space, unit
 
 if TYPE_CHECKING:
     import torch
@@ -25,29 +25,44 @@ CHUNK = 1024
 class Focus(VocabInit):
     """Copy shared tokens; weight them by sparsemax of cosine similarity for every other one.
 
-    Dobler & de Melo 2023 (arXiv:2305.14481); sparsemax: Martins & Astudillo 2016 (arXiv:1602.02068).  The static space is fastText on
-    the corpus cut by the new tokenizer.  A token that the corpus shows fewer than `min_count` times has no place in it and is
-    drawn around the mean of the old rows.
+    Dobler & de Melo 2023 (arXiv:2305.14481); sparsemax: Martins & Astudillo 2016 (arXiv:1602.02068).  As in the authors' package
+    (konstantinjdobler/focus, c98a81c) the static space is fastText on the corpus cut by the new tokenizer: CBOW, ten negatives, n-grams
+    of 3 to 6 letters; with `vectors`, word vectors of the language in which each token is looked up as it is written.  Tokens without a
+    place there are drawn from a normal distribution with the mean and deviation of the old rows.  What differs: gensim's fastText in one
+    thread and with 100,000 buckets for n-grams (fastText's own has two million), so that equal text gives an equal space; special tokens are
+    shared by their role and are no anchors.
     """
 
     name: ClassVar[str] = "focus"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     dimensions: Annotated[int, Field(ge=8, le=1000)] = 100
     epochs: Annotated[int, Field(ge=1)] = 3
-    min_count: Annotated[int, Field(ge=1)] = 5
+    min_count: Annotated[int, Field(ge=1)] = 10
+    """Occurrences that a token needs for a place of its own."""
+    skip_gram: bool = False
+    negative: Annotated[int, Field(ge=1)] = 10
+    vectors: Resource | None = None
+    """Word vectors of the new language (the authors' ``fasttext-wordlevel``): fastText's ``.bin``, whose n-grams give any token a place, or
+    text, where a token must be a word."""
+    match: Literal["exact", "fuzzy"] = "exact"
+    """``fuzzy`` also takes tokens for shared that are alike but for case and for standing at a word's beginning."""
+    spread: Annotated[float, Field(ge=0)] = 1.0
+    """Deviation of what is drawn, in those of the old rows."""
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
-        """Raises ModelError without a corpus, DataError when no shared token occurs in it."""
-        if texts is None:
-            raise ModelError("focus needs text: name the stage's 'corpus'")
+        """Raises ModelError with neither corpus nor vectors, DataError when no shared token has a place in the space."""
+        if texts is None and self.vectors is None:
+            raise ModelError("focus needs text: name the stage's 'corpus', or give word vectors of the language")
         shared = shared_ids(old, new)
-        vectors, known = token_space(new, texts, self.dimensions, self.epochs, self.min_count, ctx)
+        if self.match == "fuzzy":
+            shared = _fuzzy(old, new) | shared
+        vectors, known = self._space(new, texts, ctx)
         special = set(new.special.values())
         anchors = np.array([i for i in sorted(shared) if known[i] and i not in special], dtype=np.int64)
         if not len(anchors):
             raise DataError(
-                "the old and the new vocabulary share no token that the corpus uses: there is nothing to mix new rows from",
+                "the old and the new vocabulary share no token with a place in the static space: there is nothing to mix new rows from",
                 hint="Use the vocab-init 'mean-subword', or 'wechsel' with a dictionary.",
             )
         fresh = np.array([i for i in range(len(new.tokens)) if i not in shared], dtype=np.int64)
@@ -59,12 +74,42 @@ class Focus(VocabInit):
         old_of_anchor = np.array([shared[i] for i in anchors], dtype=np.int64)
         weights = _assemble(shared, placed, mixed, old_of_anchor, (len(new.tokens), len(old.tokens)))
         missing = sorted(set(fresh.tolist()) - set(placed.tolist()))
-        words = ["mean of all"] * len(new.tokens)
+        words = ["random"] * len(new.tokens)
         for i in shared:
             words[i] = "copied"
         for i in placed:
             words[int(i)] = "weighted by a static space"
-        return Mixture(weights, words, drawn(old, missing, ctx, spread=0.01))
+        return Mixture(weights, words, drawn(old, missing, ctx, spread=self.spread))
+
+    def _space(self, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> tuple[np.ndarray, np.ndarray]:
+        """Unit vectors (V, k) of the new tokens, and which have one, (V,) bool."""
+        if self.vectors is not None:
+            vectors, known = spelt_tokens(new, read_space(self.vectors, ctx))
+            return unit(vectors), known
+        assert texts is not None
+        how = FastText(self.dimensions, self.epochs, self.min_count, self.skip_gram, self.negative)
+        return token_space(new, texts, how, ctx)
+
+
+def _fuzzy(old: Vocab, new: Vocab) -> dict[int, int]:
+    """New id → old id of tokens that are alike but for case and place in a word.
+
+    Of several old ones it is the one that is spelt so itself, small and inside words, else the first.
+    """
+    of_ends = marks_ends(old)
+    there: dict[str, int] = {}
+    for index, token in enumerate(canonical_tokens(old)):
+        form = _loose(token, of_ends)
+        if token == form or form not in there:
+            there[form] = index
+    there.pop("", None)
+    of_ends = marks_ends(new)
+    loose = [_loose(token, of_ends) for token in canonical_tokens(new)]
+    return {index: there[token] for index, token in enumerate(loose) if token in there}
+
+
+def _loose(token: str, of_ends: bool) -> str:
+    return surface(token, of_ends).text.lower()
 
 
 def sparsemax_weights(queries: np.ndarray, anchors: np.ndarray) -> csr_array:

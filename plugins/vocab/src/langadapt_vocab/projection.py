@@ -12,7 +12,7 @@ from langadapt.contracts import Context, Mixture, Vocab, VocabInit
 from langadapt.errors import DataError, ModelError
 from langadapt_vocab.shared import shared_ids, sparse
 from langadapt_vocab.simple import drawn
-from langadapt_vocab.static import token_space
+from langadapt_vocab.static import FastText, token_space
 
 
 class FastTextProjection(VocabInit):
@@ -22,7 +22,7 @@ class FastTextProjection(VocabInit):
     """
 
     name: ClassVar[str] = "fasttext-projection"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     dimensions: Annotated[int, Field(ge=8, le=1000)] = 300
     epochs: Annotated[int, Field(ge=1)] = 3
@@ -34,7 +34,8 @@ class FastTextProjection(VocabInit):
         if texts is None or old.rows is None:
             raise ModelError("fasttext-projection needs text: name the stage's 'corpus'")
         shared = shared_ids(old, new)
-        vectors, known = token_space(new, texts, self.dimensions, self.epochs, self.min_count, ctx)
+        how = FastText(self.dimensions, self.epochs, self.min_count, skip_gram=True, negative=5)
+        vectors, known = token_space(new, texts, how, ctx)
         special = set(new.special.values())
         anchors = [i for i in sorted(shared) if known[i] and i not in special]
         if len(anchors) < 2:
