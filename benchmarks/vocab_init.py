@@ -44,7 +44,7 @@ from langadapt.training.loop import Settings, Validation, train
 from langadapt.training.tokenized import TokenizedRows
 
 METHODS = ["random", "random-new", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching", "distil"]
-METHODS += ["alignment", "wechsel"]
+METHODS += ["alignment", "wechsel", "wechsel-words", "focus-skip-gram", "matching-dictionary"]
 BASELINES = ["keep", "prune", "frozen"]
 
 
@@ -151,14 +151,19 @@ def init_slots(options: Any, general: Texts, work: Path) -> dict[str, dict[str, 
     plain = ["random", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching"]
     found: dict[str, dict[str, Any]] = {name: {"use": name} for name in plain}
     found["random-new"] = {"use": "random", "copy_shared": True}
+    # Ours until 0.2.0: skip-grams, five negatives, rare tokens with a place, and a hundredth of the spread for those without.
+    found["focus-skip-gram"] = {"use": "focus", "skip_gram": True, "negative": 5, "min_count": 5, "spread": 0.01}
     found["distil"] = {"use": "distil", "steps": 60, "batch_size": 16}
     found |= {"keep": {}, "prune": {"use": "overlap"}, "frozen": {"use": "mean-subword"}}
     if options.parallel is not None:
         found["alignment"] = {"use": "alignment", "parallel": resource(options.parallel, "parallel"), "max_sentences": 20_000}
         induced = work / "dictionary.tsv"
         induce(options.parallel, induced)
-        vectors = word_vectors(general.train, work / "vectors.vec")
-        found["wechsel"] = {"use": "wechsel", "dictionary": resource(induced, "dictionary"), "old_vectors": resource(vectors, "vectors")}
+        vectors = word_vectors(general.train, work / "vectors.bin")
+        spaces = {"dictionary": resource(induced, "dictionary"), "old_vectors": resource(vectors, "vectors")}
+        found["wechsel"] = {"use": "wechsel", **spaces}
+        found["wechsel-words"] = {"use": "wechsel", "tokens": "words", **spaces}
+        found["matching-dictionary"] = {"use": "matching", "dictionary": spaces["dictionary"]}
     return found
 
 
@@ -168,13 +173,14 @@ def resource(path: Path, form: Format) -> Resource:
 
 
 def word_vectors(texts: list[str], target: Path) -> Path:
-    """fastText vectors of the general text, as a file."""
-    from langadapt_vocab.static import FastText, Sentences, train_space
+    """fastText vectors of the general text, as WECHSEL's authors train theirs, in a file of fastText's format."""
+    from gensim.models import FastText
+    from gensim.models.fasttext import save_facebook_model
+    from langadapt_vocab.static import Sentences
 
-    space = train_space(Sentences(texts), FastText(100, 20, 5, n_grams=(5, 5)), Context())
-    with target.open("w", encoding="utf-8") as handle:
-        handle.write(f"{len(space.words)} {space.vectors.shape[1]}\n")
-        handle.writelines(f"{word} {' '.join(f'{v:.5f}' for v in row)}\n" for word, row in zip(space.words, space.vectors, strict=True))
+    how = {"vector_size": 100, "negative": 10, "min_n": 5, "max_n": 5, "alpha": 0.05, "sample": 1e-4, "ns_exponent": 0.5}
+    model = FastText(Sentences(texts), min_count=5, epochs=20, bucket=100_000, workers=1, seed=1, **how)
+    save_facebook_model(model, str(target))
     return target
 
 

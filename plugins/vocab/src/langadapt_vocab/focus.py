@@ -29,8 +29,8 @@ class Focus(VocabInit):
     (konstantinjdobler/focus, c98a81c) the static space is fastText on the corpus cut by the new tokenizer: CBOW, ten negatives, n-grams
     of 3 to 6 letters; with `vectors`, word vectors of the language in which each token is looked up as it is written.  Tokens without a
     place there are drawn from a normal distribution with the mean and deviation of the old rows.  What differs: gensim's fastText in one
-    thread and with 100,000 buckets for n-grams (fastText's own has two million), so that equal text gives an equal space; special tokens are
-    shared by their role and are no anchors.
+    thread and with 100,000 buckets for n-grams (fastText's own has two million), so that equal text gives an equal space; special tokens
+    are shared by their role and are no anchors.
     """
 
     name: ClassVar[str] = "focus"
