@@ -141,6 +141,7 @@ def test_weights_that_are_no_numbers_are_refused(build: Run, tiny: Path, tmp_pat
     refused(build(base=base), tmp_path, "stage 'base':", "are no numbers (NaN or infinite)", "layer.1.output.dense.weight")
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_with_the_step(build: Run, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN_LOSS, encoding="utf-8")
     done = build("--plugin=broken", "--set=stages.tuned.objective=broken", env={"PYTHONPATH": str(tmp_path)})

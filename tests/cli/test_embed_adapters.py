@@ -297,7 +297,7 @@ sys.meta_path.insert(0, Nowhere())
 """
 
 
-@pytest.mark.parametrize("command", ["embed", "build"])
+@pytest.mark.parametrize("command", ["embed", pytest.param("build", marks=pytest.mark.slow)])
 def test_without_bitsandbytes(command: str, run: Run, tiny: Path, tmp_path: Path) -> None:
     """In an interpreter that has none."""
     (tmp_path / "hidden").mkdir()

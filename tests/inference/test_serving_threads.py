@@ -87,6 +87,7 @@ def texts(data: Path) -> list[str]:
         return [line.strip() for line in itertools.islice(handle, 40)]
 
 
+@pytest.mark.slow
 def test_eight_threads_and_one_that_changes_everything(tiny: Path, folders: dict[str, Path], texts: list[str]) -> None:
     alone = Encoder.load(tiny, device="cpu")
     expected: dict[str | None, np.ndarray] = {None: alone.encode(texts)}

@@ -85,6 +85,7 @@ def test_limits_that_others_left_in_the_tokenizer_do_not_matter(encoder: Encoder
     assert (encoder.encode(texts) == before).all()
 
 
+@pytest.mark.slow
 def test_an_eight_bit_encoder_gives_a_text_its_own_vector(tiny: Path, texts: list[str]) -> None:
     """Alone, in small batches and in a large one: neither outliers nor the padding of neighbours move it."""
     pytest.importorskip("bitsandbytes")

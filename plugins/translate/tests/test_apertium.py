@@ -31,6 +31,7 @@ def test_real_sentences(apertium: None, here: Context) -> None:
     assert found[3].text.startswith("Zxqwv")
 
 
+@pytest.mark.slow
 def test_a_sentence_is_translated_alike_whatever_stands_beside_it(apertium: None, here: Context, data: Path) -> None:
     with gzip.open(data / "stsb" / "en" / "dev.tsv.gz", "rt", encoding="utf-8") as handle:
         next(handle)

@@ -93,6 +93,7 @@ def rows_of(folder: Path) -> torch.Tensor:
     return found
 
 
+@pytest.mark.slow
 def test_a_build_keeps_computed_rows_and_releases_a_plain_checkpoint(tiny: Path, registry: Registry, tmp_path: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
