@@ -9,8 +9,9 @@ test_conformance = conformance(
             f"evaluator/{name}": {"data": sample("retrieval")}
             for name in ("bm25", "rerank", "retrieval", "similarity-overlap", "thresholds")
         },
-        **{f"evaluator/{name}": {"data": sample("text")} for name in ("fertility", "isotropy", "pseudo-perplexity")},
+        **{f"evaluator/{name}": {"data": sample("text")} for name in ("fertility", "hubness", "isotropy", "pseudo-perplexity")},
         "evaluator/clustering": {"data": sample("classification"), "algorithms": ["k-means", "agglomerative", "hdbscan"]},
+        "evaluator/pair-classification": {"data": sample("nli")},
         "evaluator/bitext": {"data": sample("parallel")},
         "evaluator/classification": {"data": sample("classification")},
         "evaluator/sts": {"data": sample("sts")},

@@ -14,8 +14,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langadapt_evaluators.bootstrap import interval
-from langadapt_evaluators.classification import held_out_rows
 from langadapt_evaluators.fertility import Fertility
+from langadapt_evaluators.groups import held_out_rows
 from langadapt_evaluators.sts import Sts, _labels, pearson, spearman
 
 from langadapt.contracts.component import Context

@@ -29,6 +29,13 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ),
         ComponentRef("evaluator", "tagging", "langadapt_evaluators.tagging:Tagging", "entities or parts of speech by a linear layer"),
         ComponentRef("evaluator", "clustering", "langadapt_evaluators.clustering:Clustering", "clusters of vectors against labels"),
+        ComponentRef(
+            "evaluator",
+            "pair-classification",
+            "langadapt_evaluators.pair_classification:PairClassification",
+            "pairs that belong together, by cosine: average precision, accuracy, F1",
+        ),
+        ComponentRef("evaluator", "hubness", "langadapt_evaluators.hubness:Hubness", "texts that are everybody's neighbours"),
         ComponentRef("evaluator", "bitext", "langadapt_evaluators.bitext:Bitext", "translations as nearest neighbours, and mining them"),
         ComponentRef("evaluator", "thresholds", "langadapt_evaluators.thresholds:Thresholds", "a cosine that tells what can be answered"),
         ComponentRef(

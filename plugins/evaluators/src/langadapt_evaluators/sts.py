@@ -54,10 +54,10 @@ class Sts(Evaluator):
             raise DataError(f"{len(scores)} pairs are too few to correlate", where=str(path))
         if len(set(scores)) == 1:
             raise DataError(f"all {len(scores):,} scores are the same: there is nothing to correlate with", where=str(path))
-        cosines = _cosines(encoder, left, right, ctx)
+        similar = cosines(encoder, left, right, ctx)
         gold = np.array(scores)
         return [
-            _score(task, metric, function, cosines, gold, ctx, self.samples)
+            _score(task, metric, function, similar, gold, ctx, self.samples)
             for metric, function in (("spearman", spearman), ("pearson", pearson))
         ]
 
@@ -71,7 +71,7 @@ def _labels(paths: Sequence[Path]) -> list[str]:
     return found
 
 
-def _cosines(encoder: Embeds, left: list[str], right: list[str], ctx: Context) -> np.ndarray:
+def cosines(encoder: Embeds, left: list[str], right: list[str], ctx: Context) -> np.ndarray:
     """Cosine of each pair (n,); a text that occurs often is encoded once."""
     texts = list(dict.fromkeys([*left, *right]))
     place = {text: i for i, text in enumerate(texts)}
