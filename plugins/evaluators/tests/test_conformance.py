@@ -1,6 +1,9 @@
 """Every component of this plugin before the laws of its kind."""
 
-from langadapt.testing import conformance, sample
+from langadapt.testing import SENTENCES, conformance, sample
+
+ROLES = ("target1", "target2", "attribute1", "attribute2")
+TARGETS = ["text\tlabel", *(f"{text}\t{ROLES[i % 4]}" for i, text in enumerate(SENTENCES * 2))]
 
 test_conformance = conformance(
     "langadapt_evaluators.plugin",
@@ -12,6 +15,7 @@ test_conformance = conformance(
         **{f"evaluator/{name}": {"data": sample("text")} for name in ("fertility", "hubness", "isotropy", "pseudo-perplexity")},
         "evaluator/clustering": {"data": sample("classification"), "algorithms": ["k-means", "agglomerative", "hdbscan"]},
         "evaluator/pair-classification": {"data": sample("nli")},
+        "evaluator/seat": {"data": sample("classification", TARGETS)},
         "evaluator/bitext": {"data": sample("parallel")},
         "evaluator/classification": {"data": sample("classification")},
         "evaluator/sts": {"data": sample("sts")},
