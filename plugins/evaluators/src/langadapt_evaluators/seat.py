@@ -37,7 +37,7 @@ class Sets:
 
 
 class Seat(Evaluator):
-    """Effect size of an association, and its p (WEAT: Caliskan et al. 2017; the same on sentences, SEAT: May et al. 2019, arXiv:1903.10561).
+    """Effect size of an association, and its p: WEAT (Caliskan et al. 2017); on sentences SEAT (May et al. 2019, arXiv:1903.10561).
 
     ``s(w)`` is the mean cosine of w with the first attributes less that with the second; the effect is the difference of its means over
     the two sets of targets, over its deviation over both; 0 is no association, and the sign says whose.  p is the share of equal
