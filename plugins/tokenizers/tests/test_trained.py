@@ -106,6 +106,18 @@ def test_same_text_same_bytes_in_another_process(texts: list[str], tmp_path: Pat
         assert made.backend_tokenizer.to_str() == (tmp_path / kind.name).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("family", [WordPiece, Unigram, Bpe])
+def test_lower_case_of_letters_without_case_is_said(family: Any, caplog: pytest.LogCaptureFixture) -> None:
+    corpus = ["मुले मैदानात खेळत आहेत 12", "ती बाजारात भाजी विकते", "आज पुण्यात खूप पाऊस पडला"] * 20
+    with caplog.at_level(logging.WARNING):
+        family(lowercase=True, vocab_size=100 if family is Unigram else 400).train(corpus, None, Context(log=logging.getLogger("case")))
+        assert [record.message for record in caplog.records if "have no case" in record.message]
+        caplog.clear()
+        some = [*corpus, "pune is a city"] * 2
+        family(lowercase=True, vocab_size=100 if family is Unigram else 400).train(some, None, Context(log=logging.getLogger("case")))
+        assert not [record.message for record in caplog.records if "have no case" in record.message]
+
+
 @pytest.mark.parametrize("trainer", [WordPiece(lowercase=True, vocab_size=300), Unigram(lowercase=True, vocab_size=300)])
 def test_lowercase_on_request(trainer: Any) -> None:
     texts = ["The Quick Brown Fox jumps over the lazy dog", "ABCDEFGHIJKLM nopqrstuvwxyz É"] * 4

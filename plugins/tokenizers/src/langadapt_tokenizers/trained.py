@@ -51,6 +51,7 @@ class WordPiece(TokenizerTrainer):
         _check_white_space(texts)
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         characters = _characters(self.spelt(text) for text in texts)
+        _check_case(self.lowercase, characters, ctx)
         # A mark of punctuation is a word of its own: no word has one inside.
         inside = [f"##{c}" for c in characters if c not in string.punctuation and not unicodedata.category(c).startswith("P")]
         _check_size(self.vocab_size, len(special) + len(characters) + len(inside), len(characters))
@@ -104,6 +105,12 @@ def _check_size(wanted: int, least: int, characters: int) -> None:
             f"a vocabulary of {wanted:,} cannot hold the corpus's {characters:,} characters: these alone take {least:,} entries",
             hint="Raise vocab_size, or remove text of other scripts from the corpus.",
         )
+
+
+def _check_case(lowercase: bool, pieces: Iterable[str], ctx: Context) -> None:
+    """Say where lower case was asked for, and no letter of the corpus has another."""
+    if lowercase and all(piece.upper() == piece for piece in pieces):
+        ctx.log.warning("lowercase changes nothing here: the letters of this corpus have no case")
 
 
 def _check_white_space(texts: Iterable[str]) -> None:
@@ -174,6 +181,7 @@ class Bpe(TokenizerTrainer):
         """
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
         characters = _characters(spelt(text, "NFC", self.lowercase, self.strip_accents) for text in texts)
+        _check_case(self.lowercase, characters, ctx)
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet()) if self.byte_level else ["▁", *characters]
         ctx.log.info(f"training BPE over {'bytes' if self.byte_level else f'{len(alphabet) - 1} characters'}")
         _check_size(self.vocab_size, len(alphabet) + len(special), len(alphabet))
@@ -233,6 +241,7 @@ class Unigram(TokenizerTrainer):
         ctx.log.info("training Unigram")
         special = ["<s>", "<pad>", "</s>", "<unk>"]
         pieces = self._pieces(texts, len(special) + 1)
+        _check_case(self.lowercase, [piece for piece, _ in pieces], ctx)
         vocab = [(token, 0.0) for token in special] + pieces + [("<mask>", 0.0)]
         tokenizer = Tokenizer(models.Unigram(vocab, unk_id=special.index("<unk>"), byte_fallback=False))
         tokenizer.normalizer = normalizers.Sequence(rules("NFKC", self.lowercase, self.strip_accents))
