@@ -25,6 +25,9 @@ WAYS: dict[str, tuple[str, str, str]] = {
     "bottleneck": ("{use: bottleneck, form: seq_bn, reduction_factor: 16}", "1e-3", "adamw"),
     "lora-all": ("{use: lora, r: 8, targets: all}", "1e-3", "adamw"),
     "lora-small": ("{use: lora, r: 4, alpha: 8, targets: attention}", "1e-3", "adamw"),
+    "twin-lora": ("{use: twin-lora, r: 4, alpha: 8, targets: attention}", "1e-3", "adamw"),
+    "semi-siamese": ("semi-siamese", "1e-3", "adamw"),
+    "semi-siamese-plus": ("{use: semi-siamese, output: true}", "1e-3", "adamw"),
     "qlora-8bit": ("{use: qlora-8bit, r: 8, targets: all}", "1e-3", "adamw-8bit"),
     "qlora-4bit": ("{use: qlora-4bit, r: 8, targets: all}", "1e-3", "adamw-8bit"),
 }
