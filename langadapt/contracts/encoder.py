@@ -149,6 +149,9 @@ class Embeds(Protocol):
     def at_layer(self, layer: int) -> Embeds:
         """The same encoder, its vectors the mean over tokens of one layer's states; 0 is the embeddings."""
 
+    def every_layer(self) -> Embeds:
+        """The same encoder, its vectors those of :meth:`at_layer` of all layers, one behind the other: (layers + 1) × d, in one pass."""
+
     def masked_log_probabilities(
         self, ids: Sequences, positions: Sequences, goal: Sequence[int], *, batch_tokens: int = 4096, progress: bool | Log = False
     ) -> np.ndarray:

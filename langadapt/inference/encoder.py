@@ -21,7 +21,7 @@ from langadapt.artifacts.encoder import LoadedEncoder, pad_id
 from langadapt.contracts.component import Log
 from langadapt.contracts.data import Normalizer
 from langadapt.contracts.encoder import EncoderSettings
-from langadapt.contracts.vectors import Fitted, MultiVectors
+from langadapt.contracts.vectors import Fitted, MultiVectors, Pooler
 from langadapt.errors import ModelError
 from langadapt.inference.opening import best_device, local_folder, open_checkpoint
 from langadapt.inference.passes import Passes
@@ -30,7 +30,7 @@ from langadapt.inference.router import choose
 from langadapt.inference.serving import Adapters, WithAdapters
 from langadapt.inference.texts import check_texts, names_of, token_ids_of
 from langadapt.modeling.encoder import EncoderModule
-from langadapt.modeling.pooling import LayerMean
+from langadapt.modeling.pooling import EveryLayer, LayerMean
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -268,13 +268,24 @@ class Encoder(WithAdapters):
         Raises:
             ModelError: it has not so many layers.
         """
+        found = self._pooled_by(LayerMean(layers=[layer]))
+        found._layer = layer
+        return found
+
+    def every_layer(self) -> Encoder:
+        """The base, its vectors the means of :meth:`at_layer` of all layers, one behind the other: (layers + 1) × d, in one pass.
+
+        Raises:
+            ModelError: it speaks through an adapter.
+        """
+        return self._pooled_by(EveryLayer())
+
+    def _pooled_by(self, pooler: Pooler) -> Encoder:
         if self.default_adapter is not None:
             raise ModelError("the layers of an encoder that speaks through an adapter cannot be read", hint="Merge it into its base first.")
         pad = pad_id(self.tokenizer)
-        module = EncoderModule(self._module.model, LayerMean(layers=[layer]), pad, budget=self._module.budget, types=self._module.types)
-        found = Encoder(self._loaded, module.eval(), self._normalizer, self.precision)
-        found._layer = layer
-        return found
+        module = EncoderModule(self._module.model, pooler, pad, budget=self._module.budget, types=self._module.types)
+        return Encoder(self._loaded, module.eval(), self._normalizer, self.precision)
 
     def masked_log_probabilities(
         self,

@@ -53,6 +53,22 @@ class LayerMean(Pooler):
         return shares
 
 
+class EveryLayer(Pooler):
+    """Means over real tokens of every layer, one behind the other, what goes into the first block first: (layers + 1) × d in one pass."""
+
+    name: ClassVar[str] = "every-layer"
+    needs: ClassVar[frozenset[Need]] = frozenset({"layers"})
+
+    def width(self, spec: EncoderSpec) -> int:
+        return (spec.layers + 1) * spec.width
+
+    def pool(self, states: States, weights: Any = None) -> torch.Tensor:
+        assert states.layers is not None
+        real = states.mask.unsqueeze(-1).float()
+        count = real.sum(1).clamp(min=1.0)
+        return torch.cat([(layer.float() * real).sum(1) / count for layer in states.layers], -1)
+
+
 class Cls(Pooler):
     """State of the first token of the last layer (Devlin et al. 2019, arXiv:1810.04805)."""
 

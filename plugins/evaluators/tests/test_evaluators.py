@@ -6,6 +6,7 @@ import csv
 import gzip
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.fertility import Fertility
 from langadapt_evaluators.groups import held_out_rows
+from langadapt_evaluators.layer_sweep import LayerSweep
 from langadapt_evaluators.sts import Sts, _labels, pearson, spearman
 
 from langadapt.contracts.component import Context
@@ -220,3 +222,37 @@ def test_both_texts_of_a_pair_are_features(encoder: Encoder) -> None:
     for row, (left, right) in zip(found, pairs, strict=True):
         u, v = encoder.encode([left, right], normalize=True)
         assert np.allclose(row, np.concatenate([u, v, abs(u - v), u * v]), atol=1e-5)
+
+
+def test_layers_and_pairs_of_layers_in_one_pass(tiny: Path, data: Path, tmp_path: Path, registry: Any) -> None:
+    """The figures of each layer read alone, and of ``layer-mean`` with two; each distinct text passes the encoder once."""
+    with gzip.open(data / "stsb" / "mr" / "dev.tsv.gz", "rt", encoding="utf-8") as handle:
+        lines = [line for _, line in zip(range(121), handle, strict=False)]
+    table = tmp_path / "sts.tsv"
+    table.write_text("".join(lines), encoding="utf-8")
+    resource = Resource(name="sts", format="sts", sources=Sources(path=PathSource(paths=[str(table)])))
+    resource = resource.model_copy(update={"pinned": pin_paths(resource, (table,), "test")})
+    encoder = Encoder.load(tiny, device="cpu")
+    seen: list[str] = []
+
+    class Watched:
+        def every_layer(self) -> Any:
+            whole = encoder.every_layer()
+
+            def encode(texts: list[str], **options: Any) -> np.ndarray:
+                seen.extend(texts)
+                return whole.encode(texts, **options)
+
+            return SimpleNamespace(encode=encode)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(encoder, name)
+
+    plain = Sts(data=resource, samples=100)
+    found = {score.task: score.value for score in LayerSweep(evaluator=plain, pairs=True).evaluate(Watched(), Context())}  # type: ignore[arg-type]
+    assert list(found) == [f"sts layer {name}" for name in ("0", "1", "2", "0+1", "0+2", "1+2")]
+    for layers in ([0], [1], [2], [0, 2]):
+        pooled = Encoder.load(tiny, device="cpu", pooler={"use": "layer-mean", "layers": layers})
+        name = "+".join(map(str, layers))
+        assert found[f"sts layer {name}"] == pytest.approx(plain.evaluate(pooled, Context())[0].value, abs=1e-3), name
+    assert len(seen) == len(set(seen)) > 150
