@@ -18,7 +18,7 @@ test_conformance = conformance(
         "evaluator/seat": {"data": sample("classification", TARGETS)},
         "evaluator/bitext": {"data": sample("parallel")},
         "evaluator/classification": {"data": sample("classification")},
-        "evaluator/sts": {"data": sample("sts")},
+        **{f"evaluator/{name}": {"data": sample("sts")} for name in ("bertscore", "sts")},
         "evaluator/tagging": {"data": sample("tags"), "test": sample("tags")},
         "evaluator/layer-sweep": {"evaluator": {"use": "sts", "data": sample("sts")}},
     },
