@@ -19,6 +19,7 @@ test_conformance = conformance(
         "evaluator/bitext": {"data": sample("parallel")},
         "evaluator/classification": {"data": sample("classification")},
         **{f"evaluator/{name}": {"data": sample("sts")} for name in ("bertscore", "sts")},
+        "evaluator/evalrank": {"data": sample("sts"), "least": 0.1},
         "evaluator/tagging": {"data": sample("tags"), "test": sample("tags")},
         "evaluator/layer-sweep": {"evaluator": {"use": "sts", "data": sample("sts")}},
     },

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langadapt_evaluators.evalrank import EvalRank, directions, ranks
 from langadapt_evaluators.hubness import Hubness, antihubs, occurrences, robin_hood, skewness
 from langadapt_evaluators.pair_classification import PairClassification, average_precision, best_accuracy, best_f1, f1
 from scipy.stats import skew
@@ -88,6 +89,49 @@ def test_real_paraphrases(data: Path, encoder: Encoder, tmp_path: Path) -> None:
     one = table(source, tmp_path / "one.tsv", 0, 12)
     with pytest.raises(DataError, match="not enough to"):
         PairClassification(data=one, dev=dev, positive=["contradiction"]).evaluate(encoder, Context())
+
+
+def test_ranks_are_those_of_the_authors_code() -> None:
+    """Background scores sorted, the place by binary search, one at least: s_evaluation.py, with the sentence itself among the background.
+
+    Ties apart: there a candidate as near as the right one ranks behind it, here before.
+    """
+    rng = np.random.default_rng(3)
+    units = directions(rng.normal(size=(60, 5)) + 2, centred=True)
+    assert units.mean(0) == pytest.approx(np.zeros(5), abs=0.2)
+    pairs = rng.permutation(60).reshape(30, 2)
+    expected = []
+    for first, second in pairs:
+        scores = units[[first]] @ units.T
+        place = len(units) - np.searchsorted(np.sort(scores[0]), scores[0][second], side="right")
+        expected.append(max(place, 1))
+    assert ranks(units, pairs).tolist() == expected
+    same = np.ones((5, 3)) / np.sqrt(3)
+    assert ranks(same, np.array([[0, 1]])).tolist() == [4]
+
+
+def test_pairs_of_real_text_are_searched(data: Path, encoder: Encoder, tmp_path: Path) -> None:
+    with gzip.open(data / "stsb" / "mr" / "dev.tsv.gz", "rt", encoding="utf-8") as handle:
+        lines = [line for _, line in zip(range(401), handle, strict=False)]
+    file = tmp_path / "sts.tsv"
+    file.write_text("".join(lines), encoding="utf-8")
+    sts = resource(file, "sts")
+    found = {score.metric: score for score in EvalRank(data=sts, samples=200).evaluate(encoder, Context())}
+    assert found["hits@1"].value <= found["mrr"].value <= found["hits@3"].value + 40
+    assert found["mrr"].low is not None
+    assert found["mrr"].low > 20
+    with gzip.open(data / "raw" / "mr.txt.gz", "rt", encoding="utf-8") as handle:
+        (tmp_path / "more.txt").write_text("".join(next(handle)[:150].strip() + "\n" for _ in range(300)), encoding="utf-8")
+    harder = EvalRank(data=sts, background=resource(tmp_path / "more.txt", "text"), centred=False, samples=200)
+    easier = EvalRank(data=sts, centred=False, samples=200)
+    assert harder.evaluate(encoder, Context())[0].value <= easier.evaluate(encoder, Context())[0].value
+    with pytest.raises(DataError, match="pairs have a score of 1 or more"):
+        EvalRank(data=resource(some_lines(file, tmp_path / "few.tsv", 20), "sts"), least=1).evaluate(encoder, Context())
+
+
+def some_lines(source: Path, target: Path, count: int) -> Path:
+    target.write_text("".join(source.read_text(encoding="utf-8").splitlines(keepends=True)[:count]), encoding="utf-8")
+    return target
 
 
 def test_occurrences_by_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ def langadapt_components() -> Iterable[ComponentRef]:
         ),
         ComponentRef("evaluator", "seat", "langadapt_evaluators.seat:Seat", "associations of groups with attributes: effect size and p"),
         ComponentRef("evaluator", "bertscore", "langadapt_evaluators.bertscore:BertScore", "sentences compared token by token"),
+        ComponentRef("evaluator", "evalrank", "langadapt_evaluators.evalrank:EvalRank", "pairs that mean the same, as a search"),
         ComponentRef("evaluator", "hubness", "langadapt_evaluators.hubness:Hubness", "texts that are everybody's neighbours"),
         ComponentRef("evaluator", "bitext", "langadapt_evaluators.bitext:Bitext", "translations as nearest neighbours, and mining them"),
         ComponentRef("evaluator", "thresholds", "langadapt_evaluators.thresholds:Thresholds", "a cosine that tells what can be answered"),
