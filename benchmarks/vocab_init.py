@@ -44,7 +44,7 @@ from langadapt.training.loop import Settings, Validation, train
 from langadapt.training.tokenized import TokenizedRows
 
 METHODS = ["random", "random-new", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching", "distil"]
-METHODS += ["alignment", "wechsel", "wechsel-words", "focus-skip-gram", "matching-dictionary"]
+METHODS += ["alignment", "wechsel", "wechsel-words", "focus-authors", "focus-narrow", "focus-frequent", "matching-dictionary"]
 BASELINES = ["keep", "prune", "frozen"]
 
 
@@ -151,8 +151,10 @@ def init_slots(options: Any, general: Texts, work: Path) -> dict[str, dict[str, 
     plain = ["random", "overlap", "mean", "mean-subword", "fasttext-projection", "focus", "matching"]
     found: dict[str, dict[str, Any]] = {name: {"use": name} for name in plain}
     found["random-new"] = {"use": "random", "copy_shared": True}
-    # Ours until 0.2.0: skip-grams, five negatives, rare tokens with a place, and a hundredth of the spread for those without.
-    found["focus-skip-gram"] = {"use": "focus", "skip_gram": True, "negative": 5, "min_count": 5, "spread": 0.01}
+    cbow = {"use": "focus", "skip_gram": False, "negative": 10}
+    found["focus-authors"] = {**cbow, "min_count": 10, "spread": 1.0}
+    found["focus-narrow"] = {**cbow, "min_count": 10}
+    found["focus-frequent"] = {**cbow, "min_count": 5}
     found["distil"] = {"use": "distil", "steps": 60, "batch_size": 16}
     found |= {"keep": {}, "prune": {"use": "overlap"}, "frozen": {"use": "mean-subword"}}
     if options.parallel is not None:

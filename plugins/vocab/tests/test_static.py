@@ -206,7 +206,7 @@ def test_a_focus_row_by_hand(vocabularies: tuple[Vocab, Vocab], texts: list[str]
     old, new = vocabularies
     mixture = Focus(epochs=1).mixture(old, new, texts, ctx)
     shared = shared_ids(old, new)
-    vectors, known = token_space(new, texts, FastText(100, 1, 10), ctx)
+    vectors, known = token_space(new, texts, FastText(100, 1, 5, skip_gram=True, negative=5), ctx)
     special = set(new.special.values())
     anchors = [i for i in sorted(shared) if known[i] and i not in special]
     placed = [i for i, word in enumerate(mixture.provenance) if word == "weighted by a static space"]
@@ -224,7 +224,7 @@ def test_tokens_without_a_place_are_drawn_with_all_of_the_spread(vocabularies: t
     """As the authors' package: N(mean, deviation) of the old rows, per dimension."""
     old, new = vocabularies
     assert old.rows is not None
-    found = Focus(epochs=1, dimensions=16, min_count=40).mixture(old, new, texts, ctx)
+    found = Focus(epochs=1, dimensions=16, min_count=40, spread=1).mixture(old, new, texts, ctx)
     rows = np.stack([row for i, row in found.rows.items() if found.provenance[i] == "random"])
     assert len(rows) > 300
     scaled = (rows - old.rows.mean(0)) / old.rows.std(0)

@@ -25,10 +25,13 @@ CHUNK = 1024
 class Focus(VocabInit):
     """Copy shared tokens; weight them by sparsemax of cosine similarity for every other one.
 
-    Dobler & de Melo 2023 (arXiv:2305.14481); sparsemax: Martins & Astudillo 2016 (arXiv:1602.02068).  As in the authors' package
-    (konstantinjdobler/focus, c98a81c) the static space is fastText on the corpus cut by the new tokenizer: CBOW, ten negatives, n-grams
-    of 3 to 6 letters; with `vectors`, word vectors of the language in which each token is looked up as it is written.  Tokens without a
-    place there are drawn from a normal distribution with the mean and deviation of the old rows.  What differs: gensim's fastText in one
+    Dobler & de Melo 2023 (arXiv:2305.14481); sparsemax: Martins & Astudillo 2016 (arXiv:1602.02068).  The static space is fastText on the
+    corpus cut by the new tokenizer, or with `vectors` word vectors of the language in which each token is looked up as it is written.
+    Tokens without a place there are drawn around the mean of the old rows.
+
+    The authors' package (konstantinjdobler/focus, c98a81c) trains CBOW with ten negatives, gives tokens a place from ten occurrences on,
+    and draws the others with all of the old rows' deviation: ``{skip_gram: false, negative: 10, min_count: 10, spread: 1}``.  On a corpus of a
+    few megabytes that ended worse than the defaults here (docs/results/vocab-init.md).  What differs either way: gensim's fastText in one
     thread and with 100,000 buckets for n-grams (fastText's own has two million), so that equal text gives an equal space; special tokens
     are shared by their role and are no anchors.
     """
@@ -38,16 +41,16 @@ class Focus(VocabInit):
 
     dimensions: Annotated[int, Field(ge=8, le=1000)] = 100
     epochs: Annotated[int, Field(ge=1)] = 3
-    min_count: Annotated[int, Field(ge=1)] = 10
+    min_count: Annotated[int, Field(ge=1)] = 5
     """Occurrences that a token needs for a place of its own."""
-    skip_gram: bool = False
-    negative: Annotated[int, Field(ge=1)] = 10
+    skip_gram: bool = True
+    negative: Annotated[int, Field(ge=1)] = 5
     vectors: Resource | None = None
     """Word vectors of the new language (the authors' ``fasttext-wordlevel``): fastText's ``.bin``, whose n-grams give any token a place, or
     text, where a token must be a word."""
     match: Literal["exact", "fuzzy"] = "exact"
     """``fuzzy`` also takes tokens for shared that are alike but for case and for standing at a word's beginning."""
-    spread: Annotated[float, Field(ge=0)] = 1.0
+    spread: Annotated[float, Field(ge=0)] = 0.01
     """Deviation of what is drawn, in those of the old rows."""
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:

@@ -52,6 +52,8 @@ class Wechsel(VocabInit):
     dimensions: Annotated[int, Field(ge=8, le=1000)] = 100
     epochs: Annotated[int, Field(ge=1)] = 20
     min_count: Annotated[int, Field(ge=1)] = 5
+    spread: Annotated[float, Field(ge=0)] = 1.0
+    """Deviation of what is drawn, in those of the old rows."""
 
     def mixture(self, old: Vocab, new: Vocab, texts: Iterable[str] | None, ctx: Context) -> Mixture:
         """The mixture.
@@ -86,7 +88,7 @@ class Wechsel(VocabInit):
             words[i] = "copied"
         missing = [i for i, word in enumerate(words) if word == "random"]
         weights = csr_array((values, (rows, columns)), shape=(len(new.tokens), len(old.tokens)))
-        return Mixture(weights, words, drawn(old, missing, ctx))
+        return Mixture(weights, words, drawn(old, missing, ctx, spread=self.spread))
 
     def _new_space(self, texts: Iterable[str] | None, ctx: Context) -> Space:
         if self.new_vectors is not None:
