@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from langadapt.contracts import Context, Evaluator, Resource, Score
-from langadapt.contracts.reading import fetch, retrieval
+from langadapt.contracts import Context, Score
+from langadapt.contracts.reading import fetch
 from langadapt.errors import DataError
 from langadapt_evaluators.bootstrap import interval
+from langadapt_evaluators.questions import Questions
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
@@ -33,7 +34,7 @@ class Search:
     """For each query the place of the passage that is the query itself, which is not searched."""
 
 
-class Retrieval(Evaluator):
+class Retrieval(Questions):
     """Rank all passages by cosine and score where the right ones stand: MRR, nDCG and recall at k, accuracy at 1, ×100.
 
     Thakur et al. 2021 (BEIR, arXiv:2104.08663).  95 % intervals by bootstrap over queries.  Equal cosines count as ranked behind: an
@@ -44,30 +45,18 @@ class Retrieval(Evaluator):
     name: ClassVar[str] = "retrieval"
     version: ClassVar[str] = "2"
 
-    data: Resource
-    task: str = ""
-    held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
-    """Share of the passages that training left out (the pairs of this name take the same option); 0 scores all queries."""
     passages: Literal["all", "held-out"] = "all"
     """Search among all passages, or among the held-out ones."""
     k: Annotated[int, Field(ge=1)] = 10
     samples: Annotated[int, Field(ge=100)] = 1000
 
-    @property
-    def test_data(self) -> Resource:
-        return self.data
-
-    def shared_resource(self) -> Resource | None:
-        return self.data if self.held_out > 0 else None
-
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
-        paths = fetch(self.data, ctx)
-        found = retrieval.load(self.data, paths, ctx.log)
-        held = {name for name, text in found.passages.items() if retrieval.held_out(text, self.held_out)}
-        queries = [q for q, good in found.relevant.items() if not self.held_out or held.issuperset(good)]
+        found, held, queries = self.asked(ctx)
         names = [name for name in found.passages if not self.held_out or self.passages == "all" or name in held]
         if len(queries) < 2 or len(names) < 2:
-            raise DataError(f"{len(queries)} queries and {len(names)} passages are too few to score", where=", ".join(map(str, paths)))
+            raise DataError(
+                f"{len(queries)} queries and {len(names)} passages are too few to score", where=", ".join(map(str, fetch(self.data, ctx)))
+            )
         place = {name: i for i, name in enumerate(names)}
         grades = [{place[name]: grade for name, grade in found.relevant[q].items()} for q in queries]
         # As BEIR does: where queries are taken from among the passages (ArguAna, Quora), none finds itself.

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from langadapt.contracts import Context, Evaluator, Resource, Score
-from langadapt.contracts.reading import fetch, retrieval
+from langadapt.contracts import Context, Resource, Score
+from langadapt.contracts.reading import retrieval
 from langadapt.errors import DataError
 from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.isotropy import read_texts
+from langadapt_evaluators.questions import Questions
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
@@ -22,7 +23,7 @@ WIDTH = 0.02
 BINS = round(2 / WIDTH)
 
 
-class SimilarityOverlap(Evaluator):
+class SimilarityOverlap(Questions):
     """Shared area of the distributions of cosines, ×100: 0 where two sorts of passages are told apart, 100 where nothing tells them.
 
     Roychowdhury et al. 2024 (arXiv:2406.12336) explain retrieval in telecom by the overlaps of three sorts of cosines of a question: with
@@ -36,26 +37,14 @@ class SimilarityOverlap(Evaluator):
 
     name: ClassVar[str] = "similarity-overlap"
 
-    data: Resource
     general: Resource | None = None
-    task: str = ""
-    held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
-    """Share of the passages that training left out, as in the pairs; only their questions are asked."""
+    """Texts of general language, to set the domain against."""
     k: Annotated[int, Field(ge=1)] = 5
     """Nearest passages and random ones of each question."""
     samples: Annotated[int, Field(ge=100)] = 1000
 
-    @property
-    def test_data(self) -> Resource:
-        return self.data
-
-    def shared_resource(self) -> Resource | None:
-        return self.data if self.held_out > 0 else None
-
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
-        found = retrieval.load(self.data, fetch(self.data, ctx), ctx.log)
-        held = {name for name, text in found.passages.items() if retrieval.held_out(text, self.held_out)}
-        asked = [q for q, good in found.relevant.items() if not self.held_out or held.issuperset(good)]
+        found, _, asked = self.asked(ctx)
         own = max((len(found.relevant[q]) for q in asked), default=0)
         if len(asked) < 20 or len(found.passages) < own + 2 * self.k:
             raise DataError(f"{len(asked)} questions and {len(found.passages)} passages are too few to compare", where=self.data.name)

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from langadapt.contracts import Context, Evaluator, Resource, Score
-from langadapt.contracts.reading import fetch, retrieval
+from langadapt.contracts import Context, Score
+from langadapt.contracts.reading import retrieval
 from langadapt.errors import DataError
 from langadapt_evaluators.bootstrap import interval
+from langadapt_evaluators.questions import Questions
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
 
 
-class Thresholds(Evaluator):
+class Thresholds(Questions):
     """Choose a cosine above which the best passage answers a question, and score the choice on other questions.
 
     Roychowdhury et al. 2024 (arXiv:2406.12336) set thresholds for telecom embeddings, by a procedure that is not known to us; this one is
@@ -31,23 +32,10 @@ class Thresholds(Evaluator):
     name: ClassVar[str] = "thresholds"
     version: ClassVar[str] = "1"
 
-    data: Resource
-    task: str = ""
-    held_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
-    """Share of the passages that training left out, as in the pairs; only their questions are asked."""
     samples: Annotated[int, Field(ge=100)] = 1000
 
-    @property
-    def test_data(self) -> Resource:
-        return self.data
-
-    def shared_resource(self) -> Resource | None:
-        return self.data if self.held_out > 0 else None
-
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
-        found = retrieval.load(self.data, fetch(self.data, ctx))
-        held = {name for name, text in found.passages.items() if retrieval.held_out(text, self.held_out)}
-        asked = [q for q, good in found.relevant.items() if not self.held_out or held.issuperset(good)]
+        found, _, asked = self.asked(ctx)
         if len(asked) < 40:
             raise DataError(f"{len(asked)} questions are too few to choose a threshold on", where=self.data.name)
         answerable = np.array([_coin(found.queries[q], "answerable") for q in asked])
