@@ -32,8 +32,8 @@ class Focus(VocabInit):
     The authors' package (konstantinjdobler/focus, c98a81c) trains CBOW with ten negatives, gives tokens a place from ten occurrences on,
     and draws the others with all of the old rows' deviation: ``{skip_gram: false, negative: 10, min_count: 10, spread: 1}``.  On a corpus
     of a few megabytes that ended worse than the defaults here (docs/results/vocab-init.md).  What differs either way: gensim's fastText in
-    one thread and with 100,000 buckets for n-grams (fastText's own has two million), so that equal text gives an equal space; special tokens
-    are shared by their role and are no anchors.
+    one thread and with 100,000 buckets for n-grams (fastText's own has two million), so that equal text gives an equal space.  Special
+    tokens are shared by their role and are no anchors.
     """
 
     name: ClassVar[str] = "focus"
