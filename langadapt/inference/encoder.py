@@ -268,24 +268,13 @@ class Encoder(WithAdapters):
         Raises:
             ModelError: it has not so many layers.
         """
-        found = self._pooled_by(LayerMean(layers=[layer]))
+        found = _pooled_by(self, LayerMean(layers=[layer]))
         found._layer = layer
         return found
 
     def every_layer(self) -> Encoder:
-        """The base, its vectors the means of :meth:`at_layer` of all layers, one behind the other: (layers + 1) × d, in one pass.
-
-        Raises:
-            ModelError: it speaks through an adapter.
-        """
-        return self._pooled_by(EveryLayer())
-
-    def _pooled_by(self, pooler: Pooler) -> Encoder:
-        if self.default_adapter is not None:
-            raise ModelError("the layers of an encoder that speaks through an adapter cannot be read", hint="Merge it into its base first.")
-        pad = pad_id(self.tokenizer)
-        module = EncoderModule(self._module.model, pooler, pad, budget=self._module.budget, types=self._module.types)
-        return Encoder(self._loaded, module.eval(), self._normalizer, self.precision)
+        """The base, its vectors those of :meth:`at_layer` of all layers, one behind the other: (layers + 1) × d, in one pass."""
+        return _pooled_by(self, EveryLayer())
 
     def masked_log_probabilities(
         self,
@@ -311,6 +300,19 @@ class Encoder(WithAdapters):
         The caller has cut the sequences to the encoder's maximum length.
         """
         return self._passes.states(ids, self._layer, batch_tokens, progress)
+
+
+def _pooled_by(encoder: Encoder, pooler: Pooler) -> Encoder:
+    """An encoder's base under another pooler.
+
+    Raises:
+        ModelError: it speaks through an adapter.
+    """
+    if encoder.default_adapter is not None:
+        raise ModelError("the layers of an encoder that speaks through an adapter cannot be read", hint="Merge it into its base first.")
+    given = encoder._module
+    module = EncoderModule(given.model, pooler, pad_id(encoder.tokenizer), budget=given.budget, types=given.types)
+    return Encoder(encoder._loaded, module.eval(), encoder._normalizer, encoder.precision)
 
 
 def _with_adapter(kind: type[Encoder], folder: Path, quantization: str | None, **options: Any) -> Encoder:
