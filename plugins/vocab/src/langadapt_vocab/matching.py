@@ -21,8 +21,8 @@ class Matching(VocabInit):
     """Match tokens by dictionary first, copy those that both vocabularies have, match by spelling, else take the mean of old pieces.
 
     Rybak 2024 (arXiv:2402.14408) moves a Polish encoder to Silesian and Kashubian by matching vocabularies, with very little text, the
-    dictionary first: words that are spelt alike in related languages may mean something else.  No code of the author's is public; what
-    follows the dictionary is ours.  By dictionary: a token that is a word takes the mean of the pieces of its first translation.  By
+    dictionary first: words that are spelt alike in related languages may mean something else.  The author's code is not known to us;
+    what follows the dictionary is ours.  By dictionary: a token that is a word takes the mean of the pieces of its first translation.  By
     spelling: a token takes the old token that is the same once `spelling` is applied and Latin accents and strokes are dropped, or one
     letter away from it when it is long enough.
     """
