@@ -80,13 +80,13 @@ def candidates(file: Path, tree: Path) -> Iterator[Mutant]:
 
     source = file.read_text(encoding="utf-8")
     quiet = _quiet_lines(ast.parse(source))
-    tree = get_ast(source)
+    parsed = get_ast(source)
     for name in operators.operator_names():
         if "Variable" in name or "RemoveDecorator" in name:
             continue  # removing @dataclass or @property breaks at import: nothing is learnt
         operator: Any = operators.get_operator(name)()
         count = 0
-        for node in ast_nodes(tree):
+        for node in ast_nodes(parsed):
             for start, _ in operator.mutation_positions(node):
                 if start[0] not in quiet:
                     yield Mutant(file.relative_to(tree).as_posix(), name, count, start[0])
