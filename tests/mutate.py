@@ -201,7 +201,7 @@ def _tested(
     environment.setdefault("LANGADAPT_TEST_DATA", str(ROOT.parent / "shared" / "data"))
     environment["LANGADAPT_TEST_CACHE"] = str(tree.parent / "bases")  # what a fault helped to make is nobody else's
     environment.update(variables or {})
-    line = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:warnings", "--no-header", *tests]
+    line = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "--disable-warnings", "--no-header", *tests]
     try:
         done = subprocess.run(line, cwd=tree, env=environment, capture_output=True, timeout=patience, check=False)
     except subprocess.TimeoutExpired:
