@@ -61,6 +61,36 @@ def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return found
 
 
+def _two_runs_side_by_side(run: Run, small: list[str], tmp_path: Path) -> None:
+    """The report of a run, and the comparison with another that differs in one option, from their folders alone."""
+    other = tmp_path / "other"
+    result(run("build", *small, "--out", other))
+    facts = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
+    assert [stage["name"] for stage in facts["stages"] if not stage["from_store"]] == ["second", "white", "scores", "release"]
+    assert all(stage["seconds"] > 0 and stage["peak_mb"] > 0 for stage in facts["stages"] if not stage["from_store"])
+    assert facts["released"] == "white"
+    assert list(facts["examples"]["scores"]["encoders"]) == ["base", "second", "white"]
+    assert {told["stage"]: told["read"] for told in facts["data"]}["nli"] >= 4
+    page = tmp_path / "run" / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    assert run("report", tmp_path / "run").stdout.strip() == str(page)
+    assert page.read_bytes() == before
+
+    found = json.loads(run("compare", other, tmp_path / "run", "--json", "--html", tmp_path / "both.html").stdout)
+    first, second = found["scores"].values()
+    assert second[0]["difference"]["value"] == pytest.approx(second[0]["value"] - first[0]["value"])
+    assert second[0]["difference"]["test"] == "bootstrap"
+    (plan,) = found["plans"].values()
+    assert plan == {"second": ["learning_rate 3e-05 → 4e-05"]}
+    assert "learning_rate 3e-05 → 4e-05" in (tmp_path / "both.html").read_text(encoding="utf-8")
+    rows = json.loads(run("runs", tmp_path, "--json").stdout)
+    assert [(row["state"], row["release"] != "–") for row in rows] == [("done", True), ("done", True)]
+    refused = run("compare", other, tmp_path)
+    assert refused.returncode == 2
+    assert "is no run folder" in refused.stderr
+
+
 def test_rerun_does_nothing_and_one_change_reruns_what_follows(run: Run, small: list[str], tmp_path: Path) -> None:
     first = result(run("build", *small))
     assert len(first["ran"]) == 12
@@ -76,6 +106,7 @@ def test_rerun_does_nothing_and_one_change_reruns_what_follows(run: Run, small: 
     assert "learning_rate 3e-05 → 4e-05" in shown.stdout
     third = result(run("build", *changed))
     assert third["ran"] == ["second", "white", "scores", "release"]
+    _two_runs_side_by_side(run, small, tmp_path)
     assert run("verify", release).returncode == 0
     assert run("verify").returncode == 0
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from langadapt.artifacts import scores
 from langadapt.contracts.results import Score
+from langadapt.errors import StoreError
 
 
 def of(values: dict[str, tuple[float, np.ndarray]], **more: object) -> scores.Scores:
@@ -30,7 +33,7 @@ def test_a_paired_interval_is_that_of_the_differences() -> None:
     assert (difference["low"], difference["high"]) == (pytest.approx(low), pytest.approx(high))
     assert [score["task"] for score in scores.losses(found, "tuned")] == ["sts"]
     assert "difference" not in found["base"][0]
-    assert all("resampled" not in score for rows in found.values() for score in rows)
+    assert all("resampled" not in score for rows in scores.plain(found).values() for score in rows)
 
 
 def test_a_loss_within_the_interval_is_none() -> None:
@@ -63,9 +66,55 @@ def test_a_table_names_generated_tests_and_the_difference() -> None:
     header, (row,) = scores.grid(rows)
     assert header[-1] == "last − first"
     assert row[0] == "sts (generated)"
-    assert row[-1] == "+1.0 [+1.0, +1.0]"
+    assert row[-1] == "+1.0 [+1.0, +1.0]*"
 
 
 def test_folders_are_told_apart_by_as_little_as_it_takes() -> None:
     names = ["/a/runs/one/release", "/a/runs/two/release", "intfloat/e5"]
     assert [scores.short(name, names) for name in names] == ["one/release", "two/release", "e5"]
+
+
+def test_what_is_saved_comes_back_and_lets_two_tables_be_paired(tmp_path: Path) -> None:
+    """The table is small and for people; samples, items and drawings lie beside it."""
+    rng = np.random.default_rng(0)
+    drawn, items = rng.normal(0, 1, 500), rng.integers(0, 2, 50) * 100.0
+    drawing = {"scatter": {"x": [1.0], "y": [2.0], "x_label": "people", "y_label": "cosine"}}
+    rows, _ = scores.records([Score("sts", "f1", 1.0, 0.0, 2.0, 50, resampled=drawn, items=items, drawing=drawing)], data="abc", seed=7)
+    scores.save({"base": rows, "empty": []}, tmp_path)
+    assert set(scores.load(tmp_path)["base"][0]) & set(scores.BULKY) == set()
+    found = scores.load_all(tmp_path)
+    assert list(found) == ["base", "empty"]
+    back = found["base"][0]
+    assert np.array_equal(back["resampled"], drawn)
+    assert np.array_equal(back["items"], items)
+    assert (back["drawing"], back["data"], back["seed"]) == (drawing, "abc", 7)
+    assert scores.difference(back, rows[0])["p"] == 1.0
+
+
+def test_samples_that_are_cut_short_are_named(tmp_path: Path) -> None:
+    rows, _ = scores.records([Score("sts", "f1", 1.0, 0.0, 2.0, 50, resampled=np.zeros(100))])
+    scores.save({"base": rows}, tmp_path)
+    (tmp_path / scores.SAMPLES).write_bytes((tmp_path / scores.SAMPLES).read_bytes()[:200])
+    with pytest.raises(StoreError, match="no samples of these scores"):
+        scores.load_all(tmp_path)
+
+
+def test_a_star_needs_what_holms_correction_leaves(tmp_path: Path) -> None:
+    """Of twenty tasks one with p = 0.02 is no finding, though it would be one alone."""
+    rng = np.random.default_rng(0)
+    spread = rng.normal(0, 1, 1000)
+
+    def row(task: str, shift: float) -> Score:
+        return Score(task, "f1", 50 + shift, 40, 60, 100, resampled=50 + shift + (spread if shift else 0 * spread))
+
+    tasks = [f"t{i}" for i in range(20)]
+    base = scores.records([row(task, 0.0) for task in tasks])[0]
+    ours = scores.records([row("t0", 2.3), *(row(task, 0.01) for task in tasks[1:])])[0]
+    alone = {"base": [dict(base[0])], "ours": [dict(ours[0])]}
+    scores.add_differences(alone)
+    scores.add_differences(many := {"base": base, "ours": ours})
+    one, of_many = alone["ours"][0]["difference"], many["ours"][0]["difference"]
+    assert one["p"] == of_many["p"] < 0.05
+    assert (one["holm"], of_many["holm"]) == (one["p"], pytest.approx(20 * one["p"]))
+    assert scores.signed(alone["ours"][0]).endswith("*")
+    assert not scores.signed(many["ours"][0]).endswith("*")

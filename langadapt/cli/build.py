@@ -56,6 +56,7 @@ def _relaunched(processes: int, device: str) -> int:
 def _say(outcome: Any, as_json: bool) -> None:
     from langadapt.artifacts import scores
     from langadapt.release.card import full_build, is_starter, licence_of
+    from langadapt.reports.report import REPORT
 
     release: Path | None = outcome.release
     if as_json:
@@ -80,6 +81,7 @@ def _say(outcome: Any, as_json: bool) -> None:
     found = _scores_of(release)
     if found:
         click.echo("\n".join(["", *scores.table(found), ""]))
+    click.echo(f"Look at it: {outcome.run_dir / REPORT}")
     for report in sorted(outcome.run_dir.glob("data-*.html")):
         click.echo(f"Look at the data: {report}")
     for remark in licence_of(facts)[1] if facts else []:

@@ -58,6 +58,7 @@ def command(
     from langadapt.contracts.component import Context
     from langadapt.contracts.results import Evaluator
     from langadapt.errors import DataError, PlanError
+    from langadapt.files import stable_hash
     from langadapt.inference.encoder import Encoder
     from langadapt.inference.scorer import Scorer
     from langadapt.progress import ConsoleLog
@@ -88,13 +89,14 @@ def command(
             raise PlanError(f"the evaluator '{judge.name}' scores {' or '.join(sorted(judge.subjects))}, and {name} is a {sort}")
         with tempfile.TemporaryDirectory() as work:
             context = Context(seed=seed, device=loaded.device, workdir=Path(work), log=log)
-            found[name], problems = scores.records(judge.evaluate(loaded, context))
+            found[name], problems = scores.records(judge.evaluate(loaded, context), data=stable_hash(judge.identity())[:16], seed=seed)
         for problem in problems:
             log.warning(f"{name}: {problem}")
     scores.add_differences(found)
+    scores.add_groups(found)
     if not any(found.values()):
         raise DataError("no figure is a number, so there are no scores", where=", ".join(files), hint="The warnings above say why.")
-    click.echo(dumps(found) if as_json else "\n".join(scores.table(found)))
+    click.echo(dumps(scores.plain(found)) if as_json else "\n".join(scores.table(found)))
 
 
 def _resource(files: tuple[str, ...], reading: dict[str, Any], option: str) -> Resource:

@@ -31,6 +31,11 @@ class Score:
     higher_is_better: bool = True
     resampled: Any = field(default=None, compare=False, repr=False)
     """(samples,) the value on bootstrap samples of the items, the same samples for every encoder; for paired differences."""
+    items: Any = field(default=None, compare=False, repr=False)
+    """(n,) what each item adds, in `unit`, where `value` is their mean; None for measures that are no mean (a correlation, an F1)."""
+    drawing: dict[str, Any] | None = field(default=None, compare=False, repr=False)
+    """What a report draws of it, as plain data: ``{"scatter": {x, y, x_label, y_label}}`` with a list a side,
+    ``{"confusion": {labels, counts}}`` with rows of what is right and columns of what was said."""
 
 
 class Evaluator(Component):

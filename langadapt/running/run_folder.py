@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from langadapt.artifacts import scores
 from langadapt.contracts.component import Log
 from langadapt.contracts.plan import Plan
 from langadapt.errors import StoreError
@@ -17,7 +18,9 @@ from langadapt.files import read_json, write_json
 from langadapt.reports.page import PAGE
 from langadapt.reports.picture import loss_curves
 from langadapt.running import publishing
+from langadapt.running.past import SCORES
 from langadapt.store import Store, disk_error
+from langadapt.verbs.evaluate.examples import EXAMPLES
 from langadapt.version import __version__
 
 
@@ -70,6 +73,17 @@ class RunFolder:
                 handle.write(line + "\n")
         except OSError as error:
             log.warning(f"events.jsonl: {error.strerror}")
+
+    def keep_scores(self, plan: Plan, store: Store) -> None:
+        """Copy what was scored, with what lets another run be paired with it, so that the folder tells it without the store."""
+        shutil.rmtree(self.path / SCORES, ignore_errors=True)
+        for stage in plan.stages:
+            if stage.stage.output == "Scores":
+                folder = self.path / SCORES / stage.name
+                folder.mkdir(parents=True)
+                for name in (scores.SCORES, scores.SAMPLES, scores.DRAWINGS, EXAMPLES):
+                    if (store.path(stage.key) / name).is_file():
+                        shutil.copyfile(store.path(stage.key) / name, folder / name)
 
     def show(self, plan: Plan, store: Store) -> None:
         """``losses.svg`` of the stages that trained, and ``data-STAGE.html`` of the translated data sets."""

@@ -24,8 +24,11 @@ from langadapt.errors import StoreError
 from langadapt.progress import ConsoleLog
 from langadapt.registry.registry import Registry
 from langadapt.running.failures import told
+from langadapt.running.metering import Meter
 from langadapt.running.needed import first_damaged, needed
+from langadapt.running.past import PastRun
 from langadapt.running.plugin_calls import ask, observe
+from langadapt.running.reporting import write_report
 from langadapt.running.run_folder import RunFolder, versions
 from langadapt.store import Store
 from langadapt.verbs import VERBS
@@ -120,7 +123,10 @@ class Runner:
                 self._observe("langadapt_stage_end", stage=stage, outcome="reused", artifact=self.store.path(stage.key), seconds=0.0)
         if self.rank == 0:
             self.folder.show(self.plan, self.store)
+            self.folder.keep_scores(self.plan, self.store)
             self.outcome.release = self.folder.publish(self.plan, self.store)
+            self._event("build_end", ran=self.outcome.ran, reused=self.outcome.reused)
+            write_report(self.plan, self.store, PastRun.read(self.folder.path), self.outcome.reused)
 
     def _sound_needed(self) -> set[str]:
         """Stages to run, once every artifact that they or the release will read is what was written.
@@ -148,7 +154,7 @@ class Runner:
         self._event("set_aside", stage=stage.name, key=stage.key, file=first.file, what=first.what, with_it=names)
 
     def _stage(self, stage: PlannedStage) -> None:
-        start = time.monotonic()
+        meter = Meter()
         self._current = stage
         for name in stage.input_names():  # a long build's inputs may have been damaged since it began
             if self.store.damage(self.plan.stage(name).key):
@@ -174,10 +180,11 @@ class Runner:
                     self._event("stage_end", stage=stage.name, key=stage.key, outcome="reused")
                     return
                 self._produce(stage)
-        seconds = time.monotonic() - start
+        spent = meter.read()
+        seconds = spent["seconds"]
         self.outcome.ran.append(stage.name)
         self.log.info(f"done in {seconds:.1f} s")
-        self._event("stage_end", stage=stage.name, key=stage.key, outcome="done", seconds=round(seconds, 3))
+        self._event("stage_end", stage=stage.name, key=stage.key, outcome="done", **spent)
         self._observe("langadapt_stage_end", stage=stage, outcome="done", artifact=self.store.path(stage.key), seconds=seconds)
 
     def _share(self, stage: PlannedStage) -> None:

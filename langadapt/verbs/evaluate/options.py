@@ -11,7 +11,7 @@ from langadapt.manifests.stage import Names, Slots, Stage
 class Evaluate(Stage):
     """Score encoders side by side, on texts that went through the normalizer, if one is named."""
 
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     inputs: ClassVar = {"encoders": ("Encoder", "Scorer")}
     slots: ClassVar = {"evaluators": "evaluator", "normalizer": "normalizer"}

@@ -53,9 +53,8 @@ def run(job: Job) -> dict[str, Any]:
     data, dropped = select(job, dataset.from_rows(rows))
     note = next((resource.note for resource in job.planned.resources() if resource.note), "")
     remarks = [f"{job.planned.name}: {remark}" for remark in (*heard.warnings, *_translated(job, len(rows), len(data), dropped))]
-    dataset.save(
-        data, reader.columns, {"note": note, "remarks": remarks, **{f"dropped by {one.name}": one.count for one in dropped}}, job.folder
-    )
+    told = {"note": note, "remarks": remarks, "read": len(rows), **{f"dropped by {one.name}": one.count for one in dropped}}
+    dataset.save(data, reader.columns, told, job.folder)
     _draw(job, len(rows), data, dropped)
     job.ctx.log.info(f"{len(data):,} pairs ({', '.join(data.column_names)})")
     return {"type": "Pairs", "rows": len(data)}

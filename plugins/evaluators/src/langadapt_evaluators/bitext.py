@@ -115,7 +115,7 @@ def _same(places: np.ndarray, texts: list[str]) -> np.ndarray:
 
 def _share(task: str, metric: str, right: np.ndarray, ctx: Context, samples: int) -> Score:
     low, high, drawn = interval(lambda rows: float(right[rows].mean()), len(right), ctx.rng(f"bootstrap {task} {metric}"), samples)
-    return Score(task, metric, 100 * float(right.mean()), 100 * low, 100 * high, len(right), resampled=100 * drawn)
+    return Score(task, metric, 100 * float(right.mean()), 100 * low, 100 * high, len(right), resampled=100 * drawn, items=100 * right)
 
 
 def best_threshold(margins: np.ndarray, right: np.ndarray, there: int) -> float:

@@ -81,7 +81,7 @@ class Classification(Evaluator):
                 ours, theirs = _features(encoder, train, ctx), _features(encoder, test, ctx)
                 guess = _probe(ours, goal, theirs) if method == "probe" else _nearest(ours, goal, theirs, self.k, len(classes))
                 guesses = guess[None]
-            found += self._scores(method, gold, guesses, len(classes), ctx)
+            found += self._scores(method, gold, guesses, classes, ctx)
         return found
 
     def _fine_tuned(self, encoder: Embeds, train: Labelled, goal: np.ndarray, test: Labelled, ctx: Context) -> np.ndarray:
@@ -105,9 +105,14 @@ class Classification(Evaluator):
             raise DataError(f"{len(train.labels)} rows to learn from and {len(test.labels)} to score are too few", where=self.data.name)
         return train, test
 
-    def _scores(self, method: str, gold: np.ndarray, guesses: np.ndarray, classes: int, ctx: Context) -> list[Score]:
+    def _scores(self, method: str, gold: np.ndarray, guesses: np.ndarray, names: list[str], ctx: Context) -> list[Score]:
         task = f"{self.task or self.data.name} {method}"
         measures: dict[str, Measure] = {"macro-f1": macro_f1, "accuracy": accuracy}
+        classes = len(names)
+        more = {
+            "macro-f1": {"drawing": _confusion(gold, guesses, names)},
+            "accuracy": {"items": 100 * (guesses == gold).mean(0)},
+        }
         found = []
         for metric, measure in measures.items():
             rng = ctx.rng(f"bootstrap {task} {metric}")
@@ -118,7 +123,7 @@ class Classification(Evaluator):
 
             low, high, drawn = interval(mean, len(gold), rng, self.samples)
             value = float(np.mean([measure(gold, guess, classes) for guess in guesses]))
-            found.append(Score(task, metric, 100 * value, 100 * low, 100 * high, len(gold), resampled=100 * drawn))
+            found.append(Score(task, metric, 100 * value, 100 * low, 100 * high, len(gold), resampled=100 * drawn, **more[metric]))
         return found
 
 
@@ -133,6 +138,12 @@ def macro_f1(gold: np.ndarray, guess: np.ndarray, classes: int) -> float:
 def accuracy(gold: np.ndarray, guess: np.ndarray, classes: int) -> float:
     """Share of right guesses."""
     return float((gold == guess).mean())
+
+
+def _confusion(gold: np.ndarray, guesses: np.ndarray, names: list[str]) -> dict[str, Any]:
+    """How often each class was taken for each other, a mean over runs."""
+    pairs = np.bincount((gold * len(names) + guesses).ravel(), minlength=len(names) ** 2).reshape(len(names), -1) / len(guesses)
+    return {"confusion": {"labels": names, "counts": np.round(pairs, 2).tolist()}}
 
 
 def _features(encoder: Embeds, rows: Labelled, ctx: Context) -> np.ndarray:

@@ -69,7 +69,8 @@ class EvalRank(Evaluator):
                 ctx.rng(f"bootstrap {task} {metric}"),
                 self.samples,
             )
-            scores.append(Score(task, metric, 100 * float(values.mean()), 100 * low, 100 * high, len(values), resampled=100 * drawn))
+            value, items = 100 * float(values.mean()), 100 * values
+            scores.append(Score(task, metric, value, 100 * low, 100 * high, len(values), resampled=100 * drawn, items=items))
         return scores
 
 

@@ -111,4 +111,4 @@ def _ndcg(ranks: np.ndarray, grades: np.ndarray, k: int) -> float:
 
 def _score(task: str, metric: str, values: np.ndarray, ctx: Context, samples: int) -> Score:
     low, high, drawn = interval(lambda rows: float(values[rows].mean()), len(values), ctx.rng(f"bootstrap {task} {metric}"), samples)
-    return Score(task, metric, 100 * float(values.mean()), 100 * low, 100 * high, len(values), resampled=100 * drawn)
+    return Score(task, metric, 100 * float(values.mean()), 100 * low, 100 * high, len(values), resampled=100 * drawn, items=100 * values)

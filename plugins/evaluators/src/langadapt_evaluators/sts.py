@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -17,6 +18,10 @@ from langadapt_evaluators.bootstrap import interval
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
+
+
+DRAWN = 1000
+"""Pairs that a report draws."""
 
 
 class Sts(Evaluator):
@@ -56,10 +61,18 @@ class Sts(Evaluator):
             raise DataError(f"all {len(scores):,} scores are the same: there is nothing to correlate with", where=str(path))
         similar = cosines(encoder, left, right, ctx)
         gold = np.array(scores)
-        return [
+        by_rank, linear = (
             _score(task, metric, function, similar, gold, ctx, self.samples)
             for metric, function in (("spearman", spearman), ("pearson", pearson))
-        ]
+        )
+        return [replace(by_rank, drawing=_scatter(gold, similar, ctx)), linear]
+
+
+def _scatter(gold: np.ndarray, similar: np.ndarray, ctx: Context) -> dict[str, Any]:
+    """Points of at most `DRAWN` pairs: what people said against the cosine."""
+    rows = np.sort(ctx.rng("drawn pairs").permutation(len(gold))[:DRAWN])
+    x, y = ([round(float(value), 4) for value in side[rows]] for side in (gold, similar))
+    return {"scatter": {"x": x, "y": y, "x_label": "score by people", "y_label": "cosine"}}
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

@@ -1,0 +1,47 @@
+"""An encoder that makes the vector of a text once, however many tasks ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from langadapt.contracts.component import Log
+from langadapt.inference.passes import Passes
+
+if TYPE_CHECKING:
+    from langadapt.inference.bank import Lease
+    from langadapt.inference.encoder import Encoder
+
+LIMIT = 512 * 1024 * 1024
+"""Bytes of vectors that are kept; what comes after them is made each time."""
+
+
+@dataclass(frozen=True)
+class RememberingPasses(Passes):
+    """Passes that keep the vector of each sequence of tokens.  Rows of an adapter are not kept: who reads them is not in their tokens."""
+
+    known: dict[bytes, np.ndarray] = field(default_factory=dict)
+
+    def vectors(self, ids: Sequence[Sequence[int]], batch_tokens: int, progress: bool | Log, lease: Lease | None) -> np.ndarray:
+        """One vector a sequence: (n, d) float32; those of one call are made together, as if none were known."""
+        if lease is not None:
+            return super().vectors(ids, batch_tokens, progress, lease)
+        keys = [np.asarray(one, np.int32).tobytes() for one in ids]
+        places: dict[bytes, int] = {}
+        for i, key in enumerate(keys):
+            if key not in self.known:
+                places.setdefault(key, i)
+        made = super().vectors([ids[i] for i in places.values()], batch_tokens, progress, None)
+        fresh = dict(zip(places, made, strict=True))
+        found = np.array([fresh[key] if key in fresh else self.known[key] for key in keys], np.float32).reshape(len(ids), self.module.width)
+        if (len(self.known) + len(fresh)) * self.module.width * 4 <= LIMIT:
+            self.known.update(fresh)
+        return found
+
+
+def remember(encoder: Encoder) -> None:
+    """Let an encoder keep what it makes from now on, while nothing trains its weights."""
+    encoder._passes = RememberingPasses(encoder._passes.module, encoder._passes.precision)
