@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -50,6 +50,10 @@ class Evaluator(Component):
     @property
     def test_data(self) -> Resource | None:
         """The resource that scores are measured on: tables say how its texts were made, and builds whether training saw them."""
+        return None
+
+    def test_rows(self, ctx: Context) -> Sequence[tuple[str, ...]] | None:
+        """The texts of each row that scores are measured on, where they are a part of `test_data`; None where they are all of it."""
         return None
 
     @abstractmethod

@@ -6,7 +6,6 @@ texts in another script are said while it is cheap to mend them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,12 +16,10 @@ from langadapt.contracts.component import Context, SilentLog
 from langadapt.contracts.plan import Plan, PlannedStage
 from langadapt.data import labelled, pairs, retrieval, tables, tagged
 from langadapt.data.fetch import fetch
+from langadapt.data.seen import Row, row_key
 from langadapt.errors import LangadaptError, raise_all
 from langadapt.manifests.resource import Resource
 from langadapt.modeling.scripts import share_in_scripts
-
-Row = tuple[str, ...]
-"""The texts of one row."""
 
 SAMPLE = 500
 """Rows by whose letters a file's script is judged."""
@@ -61,7 +58,7 @@ class Read:
             if len(found.sample) < SAMPLE:
                 found.sample.append(row)
             if len(row) > 1 or not trains:
-                found.keys.append(_key(row))
+                found.keys.append(row_key(row))
         return found
 
 
@@ -156,12 +153,6 @@ def _script_warning(read: Read, scripts: tuple[str, ...]) -> str:
 
 def _places(resource: Resource) -> str:
     return ", ".join(str(path) for path in resource.pinned.paths)
-
-
-def _key(row: Row) -> int:
-    """A row's texts in any order, letters, marks and digits alone: what differs by case or a full stop is the same row."""
-    plain = sorted(regex.sub(r"[^\p{L}\p{M}\p{N}]", "", text.casefold()) for text in row)
-    return int.from_bytes(hashlib.blake2b("\0".join(plain).encode(), digest_size=8).digest(), "big")
 
 
 def _leaks(found: list[Read], plan: Plan) -> list[str]:

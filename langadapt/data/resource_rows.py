@@ -14,6 +14,7 @@ from typing import Any
 
 from langadapt.contracts.component import Log
 from langadapt.data import tables
+from langadapt.data.seen import row_key
 from langadapt.errors import DataError
 from langadapt.manifests.resource import Resource
 
@@ -95,6 +96,9 @@ class ResourceRows:
                 self.incomplete(f"column '{self._called.get(name, name)}' {what}", where)
                 return None
             found.append(value.strip())
+        if self.data.leave_out and row_key(tuple(found)) in self.data.leave_out:
+            self.dropped["seen"] += 1
+            return None
         return tuple(found)
 
     def incomplete(self, what: str, where: str) -> None:

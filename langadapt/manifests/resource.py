@@ -120,6 +120,9 @@ class Resource(_Strict):
             return " ".join(f"{flags[name]} {part}" for part in parts)
         return f"--set {self.asked or 'lang.resources'}.{self.name}.{name}='{value}'"
 
+    leave_out: frozenset[int] = Field(default=frozenset(), exclude=True)
+    """Rows that are not read, by :func:`langadapt.data.seen.row_key`: a test is scored without what training saw."""
+
     pinned: Any = Field(default=None, exclude=True)
     """The chosen source (:class:`langadapt.registry.sources.Pinned`), set when a plan is compiled."""
 

@@ -80,6 +80,7 @@ class _Compiler:
         draft = replace(draft, stage=rules.settle(draft))
         draft = replace(draft, slots={name: pin_all(value, item, self.pinner) for name, value in slots.items()})
         rules.check(draft)
+        draft = replace(draft, inputs={**draft.inputs, **rules.reads(draft)})
         identity = {**identity_of(draft, self.request.seed), **rules.identity(draft)}
         release: dict[str, Any] = {}
         if stage.output == "Release":

@@ -100,7 +100,7 @@ def card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
     parts += [
         _intended(facts),
         _usage(facts),
-        _scores(scores, facts["encoder_stage"]),
+        _scores(scores, facts),
         _making(facts),
         _sources(facts),
         _environment(facts),
@@ -124,7 +124,7 @@ def scorer_card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
         f"Reads two texts of together at most {facts['pair_length']} tokens and says in one number how they belong together; "
         f"{facts['parameters'] / 1e6:.1f} M weights. It puts the passages that a search has found into a better order.\n",
         SCORER_USAGE,
-        _scores(scores, facts["encoder_stage"]),
+        _scores(scores, facts),
         _making(facts),
         _sources(facts),
         _environment(facts),
@@ -164,7 +164,7 @@ def adapter_card(facts: dict[str, Any], scores: score_tables.Scores) -> str:
         f"**{base['origin'] or 'named below'}** with {base['parameters'] / 1e6:.1f} M. It does nothing without that base: "
         "`adapter.json` holds the digest of the base's weights, and langadapt refuses any other.\n",
         _adapter_usage(facts),
-        _scores(scores, facts["encoder_stage"]),
+        _scores(scores, facts),
         _making(facts),
         _sources(facts) if facts["resources"] else NO_SOURCES,
         _environment(facts),
@@ -323,22 +323,27 @@ def _usage(facts: dict[str, Any]) -> str:
     )
 
 
-def _scores(scores: score_tables.Scores, stage: str) -> str:
+def _scores(scores: score_tables.Scores, facts: dict[str, Any]) -> str:
     if not scores:
         return ""
     table = "\n".join(score_tables.markdown(scores))
     note = "Values ×100 (with three decimals: from 0 to 1) and 95 % bootstrap intervals; the steps of the build side by side."
     if any("difference" in score for found in scores.values() for score in found):
-        note += " The last column is the difference of the last encoder to the first, with a paired interval."
+        note += " The last column is the difference of the last encoder to the first, with a paired interval; a star says that a paired "
+        note += "test, corrected over all tasks (Holm), leaves p below 0.05."
     tests = {score.get("made", "") for found in scores.values() for score in found}
     if "generated" in tests:
         note += " Tests marked *generated* come from a program, as training data may: they are no evidence for real text."
     if "translated" in tests:
         note += " Tests marked *translated* were translated by machine."
     first = next(iter(scores))
-    worse = [f"{score['task']} {score['metric']} {score_tables.signed(score)}" for score in score_tables.losses(scores, stage)]
+    worse = [
+        f"{score['task']} {score['metric']} {score_tables.signed(score)}" for score in score_tables.losses(scores, facts["encoder_stage"])
+    ]
     warning = f"\n> **This release is worse than `{first}`** on {'; '.join(worse)}.\n" if worse else ""
-    return f"## Scores\n\n{note}\n{warning}\n{table}\n\n![scores](scores.svg)\n"
+    seen = "".join(f"- {line}\n" for line in facts.get("seen", []))
+    seen = f"\nRows of these tests that stand in training data, word for word or nearly:\n\n{seen}" if seen else ""
+    return f"## Scores\n\n{note}\n{warning}\n{table}\n{seen}\n![scores](scores.svg)\n"
 
 
 def _making(facts: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from langadapt.files import read_json, write_json, write_text
 from langadapt.reports.report import FACTS, REPORT, report_page
 from langadapt.running.past import LOCK, SCORES, PastRun
 from langadapt.store import Store
+from langadapt.verbs.evaluate.contamination import SEEN
 from langadapt.verbs.evaluate.examples import EXAMPLES
 
 DROPPED = "dropped by "
@@ -46,6 +47,7 @@ def rewrite_report(run: Path) -> Path:
 def _facts(plan: Plan, store: Store, run: PastRun, reused: list[str]) -> dict[str, Any]:
     spent = {event["stage"]: event for event in run.events if event.get("event") == "stage_end" and event.get("outcome") == "done"}
     tables = run.scores()
+    seen = {name: run.path / SCORES / name / SEEN for name in tables}
     looked = {name: run.path / SCORES / name / EXAMPLES for name in tables}
     return {
         "title": plan.title,
@@ -65,6 +67,7 @@ def _facts(plan: Plan, store: Store, run: PastRun, reused: list[str]) -> dict[st
         "scores": {name: scores.plain(table) for name, table in tables.items()},
         "grids": {name: dict(zip(("header", "rows"), scores.grid(table), strict=True)) for name, table in tables.items()},
         "drawings": {name: _drawings(table) for name, table in tables.items()},
+        "seen": {name: read_json(file) for name, file in seen.items() if file.is_file()},
         "examples": {name: read_json(file) for name, file in looked.items() if file.is_file()},
     }
 

@@ -20,6 +20,7 @@ from langadapt.reports.picture import loss_curves
 from langadapt.running import publishing
 from langadapt.running.past import SCORES
 from langadapt.store import Store, disk_error
+from langadapt.verbs.evaluate.contamination import SEEN
 from langadapt.verbs.evaluate.examples import EXAMPLES
 from langadapt.version import __version__
 
@@ -81,7 +82,7 @@ class RunFolder:
             if stage.stage.output == "Scores":
                 folder = self.path / SCORES / stage.name
                 folder.mkdir(parents=True)
-                for name in (scores.SCORES, scores.SAMPLES, scores.DRAWINGS, EXAMPLES):
+                for name in (scores.SCORES, scores.SAMPLES, scores.DRAWINGS, EXAMPLES, SEEN):
                     if (store.path(stage.key) / name).is_file():
                         shutil.copyfile(store.path(stage.key) / name, folder / name)
 

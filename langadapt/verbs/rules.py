@@ -73,6 +73,10 @@ class Rules:
         """
         return {}
 
+    def reads(self, draft: Draft) -> dict[str, list[str]]:
+        """Earlier stages that it reads beside those that the recipe names: role → names."""
+        return {}
+
     def identity(self, draft: Draft) -> dict[str, Any]:
         """What the stage's result depends on beside its options, components, inputs and seed, as plain JSON."""
         return {}

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from langadapt.artifacts import scores
+from langadapt.contracts.component import Context
 from langadapt.contracts.results import Evaluator
 from langadapt.errors import DataError
 from langadapt.files import stable_hash, write_json
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.remembering import remember
+from langadapt.verbs.evaluate.contamination import SEEN, seen_in_training, sentence, without_seen
 from langadapt.verbs.evaluate.examples import EXAMPLES, short, some_texts, view
 from langadapt.verbs.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:
     found: scores.Scores = {}
-    names = job.planned.inputs["encoders"]
     texts = [short(text) for text in some_texts(job.slot("evaluators"), job.ctx)]
+    seen, told = seen_in_training(job)
+    evaluators = [*job.slot("evaluators"), *(one for i in seen if (one := without_seen(job.slot("evaluators")[i], seen[i])))]
     views = {}
-    for name, folder in zip(names, job.inputs["encoders"], strict=True):
+    for name, folder in zip(job.planned.inputs["encoders"], job.inputs["encoders"], strict=True):
+        for line in filter(None, (sentence(entry, name) for entry in told.get(name, []))):
+            job.ctx.log.warning(line)
         encoder = job.teacher(folder, any(evaluator.needs_mlm_head for evaluator in job.slot("evaluators")))
         if isinstance(encoder, Encoder):
             remember(encoder)
-        found[name] = []
-        for evaluator in job.slot("evaluators"):
-            job.ctx.log.info(f"{name}: {evaluator.name}")
-            made, data = made_of(evaluator), stable_hash(evaluator.identity())[:16]
-            rows, problems = scores.records(evaluator.evaluate(encoder, job.ctx), made, data, job.ctx.seed)
-            found[name] += rows
-            for problem in problems:
-                job.ctx.log.warning(f"{name}: {problem}")
+        found[name] = _scored(encoder, name, evaluators, job.ctx)
         if len(texts) > 2 and isinstance(encoder, Encoder) and encoder.gives == "dense":
             views[name] = view(encoder, texts, job.ctx)
     if not any(found.values()):
@@ -38,9 +37,29 @@ def run(job: Job) -> dict[str, Any]:
     scores.add_differences(found)
     scores.add_groups(found)
     scores.save(found, job.folder)
+    write_json(job.folder / SEEN, told)
     if views:
         write_json(job.folder / EXAMPLES, {"texts": texts, "encoders": views})
     return {"type": "Scores"}
+
+
+def _scored(encoder: Any, name: str, evaluators: Sequence[Evaluator], ctx: Context) -> list[dict[str, Any]]:
+    """One encoder on every test; a test of whose rows too few are unseen is said and left out."""
+    found = []
+    for evaluator in evaluators:
+        ctx.log.info(f"{name}: {evaluator.name}")
+        unseen = evaluator.test_data is not None and bool(evaluator.test_data.leave_out)
+        data = stable_hash([evaluator.identity(), sorted(evaluator.test_data.leave_out) if unseen and evaluator.test_data else []])[:16]
+        try:
+            rows, problems = scores.records(evaluator.evaluate(encoder, ctx), made_of(evaluator), data, ctx.seed)
+        except DataError as error:
+            if not unseen:
+                raise
+            rows, problems = [], [f"no score on the rows that training did not see: {error.what}"]
+        found += rows
+        for problem in problems:
+            ctx.log.warning(f"{name}: {problem}")
+    return found
 
 
 def made_of(evaluator: Evaluator) -> str:

@@ -19,6 +19,7 @@ from langadapt.modeling.encoder import EncoderModule
 from langadapt.release import card as release
 from langadapt.release.merging import servable
 from langadapt.reports.picture import score_bars
+from langadapt.verbs.evaluate.contamination import SEEN, sentence
 from langadapt.verbs.job import Job
 from langadapt.version import __version__
 
@@ -32,7 +33,8 @@ def run(job: Job) -> dict[str, Any]:
     else:
         facts, width = _encoder(job)
     found = scores.load(job.need("scores")) if job.one("scores") else {}
-    facts = {**job.planned.facts, **facts, "trained": _training(job), "rows": _rows(job), "environment": environment()}
+    seen = _seen(job.need("scores")) if found else []
+    facts = {**job.planned.facts, **facts, "seen": seen, "trained": _training(job), "rows": _rows(job), "environment": environment()}
     if found:
         scores.save(found, job.folder)
         (job.folder / "scores.svg").write_text(score_bars(found), encoding="utf-8")
@@ -43,6 +45,12 @@ def run(job: Job) -> dict[str, Any]:
     size = sum(f.stat().st_size for f in job.folder.rglob("*") if f.is_file()) / 1e6
     job.ctx.log.info(f"{size:.0f} MB" if size >= 10 else f"{size:.1f} MB")
     return {"type": "Release"}
+
+
+def _seen(folder: Path) -> list[str]:
+    """A sentence for each test of which an encoder saw rows in training."""
+    told = read_json(folder / SEEN) if (folder / SEEN).is_file() else {}
+    return [line for encoder, entries in told.items() for entry in entries if (line := sentence(entry, encoder))]
 
 
 def _encoder(job: Job) -> tuple[dict[str, Any], int]:

@@ -63,6 +63,9 @@ class Classification(Evaluator):
     def test_data(self) -> Resource:
         return self.test or self.data
 
+    def test_rows(self, ctx: Context) -> list[tuple[str, ...]]:
+        return self._parts(ctx)[1].texts
+
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         train, test = self._parts(ctx)
         classes = sorted(set(train.labels))

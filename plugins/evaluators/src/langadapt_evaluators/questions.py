@@ -25,6 +25,11 @@ class Questions(Evaluator):
     def shared_resource(self) -> Resource | None:
         return self.data if self.held_out > 0 else None
 
+    def test_rows(self, ctx: Context) -> list[tuple[str, ...]]:
+        """A row for each question that is asked and each passage that answers it."""
+        found, _, queries = self.asked(ctx)
+        return [(found.queries[q], found.passages[passage]) for q in queries for passage in found.relevant[q]]
+
     def asked(self, ctx: Context) -> tuple[retrieval.Retrieval, set[str], list[str]]:
         """Everything there is, the passages that training left out, and the questions that are asked: all of whose passages are such."""
         found = retrieval.load(self.data, fetch(self.data, ctx), ctx.log)

@@ -1,0 +1,86 @@
+"""Rows of the tests that an encoder was trained on: they are counted, named, and left out of a second score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langadapt.artifacts import dataset
+from langadapt.contracts.results import Evaluator
+from langadapt.data.check import READERS
+from langadapt.data.seen import Row, SeenRow, row_key, seen_rows
+from langadapt.errors import LangadaptError
+from langadapt.verbs.evaluate.rules import TRAINED_ON
+from langadapt.verbs.job import Job
+
+SEEN = "seen.json"
+
+NAMED = 50
+"""Rows of one test that are named; more are counted."""
+
+Seen = Mapping[int, frozenset[int]]
+"""Place of an evaluator → rows of its test, as the file has them, that an encoder of the table was trained on."""
+
+
+def seen_in_training(job: Job) -> tuple[Seen, dict[str, list[dict[str, Any]]]]:
+    """Rows of each evaluator's test that each encoder was trained on, and the same as plain data: encoder → one entry a test."""
+    folders = dict(enumerate(job.inputs.get(TRAINED_ON, [])))
+    names = job.planned.inputs.get(TRAINED_ON, [])
+    of_encoder: Mapping[str, list[int]] = job.planned.identity[TRAINED_ON]
+    found: dict[int, frozenset[int]] = {}
+    told: dict[str, list[dict[str, Any]]] = {encoder: [] for encoder, places in of_encoder.items() if places}
+    for i, evaluator in enumerate(job.slot("evaluators")):
+        rows, normalizer = _rows(evaluator, job), job.slot("normalizer")
+        read = [tuple(map(normalizer.normalize, row)) for row in rows] if normalizer and told else rows
+        for encoder in told:
+            trained = {names[place]: dataset.load(folders[place]).texts() for place in of_encoder[encoder]}
+            seen = seen_rows(read, trained) if rows else []
+            if rows:
+                told[encoder].append(_entry(evaluator, rows, seen))
+            if seen:
+                found[i] = found.get(i, frozenset()) | {row_key(rows[row.place]) for row in seen}
+    return found, told
+
+
+def _rows(evaluator: Evaluator, job: Job) -> list[Row]:
+    """The rows that an evaluator scores on; none where there is no such data, or where reading it is the evaluator's to refuse."""
+    data = evaluator.test_data
+    try:
+        rows = evaluator.test_rows(job.ctx)
+        if rows is None:
+            rows = list(READERS[data.format](data, job.ctx)) if data is not None and data.format in READERS else []
+    except LangadaptError:
+        return []
+    return [tuple(row) for row in rows]
+
+
+def _entry(evaluator: Evaluator, rows: Sequence[Row], seen: Sequence[SeenRow]) -> dict[str, Any]:
+    same = sum(row.same for row in seen)
+    data = evaluator.test_data
+    return {
+        "task": data.name if data is not None else evaluator.name,
+        "evaluator": evaluator.name,
+        "rows": len(rows),
+        "exact": same,
+        "near": len(seen) - same,
+        "where": ", ".join(dict.fromkeys(match.place for row in seen for match in row.matches)),
+        "named": [{"row": list(row.row), "trained": [match.text for match in row.matches], "same": row.same} for row in seen[:NAMED]],
+    }
+
+
+def sentence(entry: Mapping[str, Any], encoder: str) -> str:
+    """One line for people; empty where nothing was seen."""
+    count = entry["exact"] + entry["near"]
+    if not count:
+        return ""
+    how = f"{entry['exact']:,} word for word, {entry['near']:,} nearly"
+    return f"{encoder} was trained on {count:,} of the {entry['rows']:,} rows of {entry['task']} ({how}; in {entry['where']})"
+
+
+def without_seen(evaluator: Evaluator, keys: frozenset[int]) -> Evaluator | None:
+    """The evaluator on the rows that no encoder of the table was trained on; None where it cannot leave rows out."""
+    data = evaluator.test_data
+    field = next((name for name in type(evaluator).model_fields if data is not None and getattr(evaluator, name) is data), None)
+    if field is None or data is None or "task" not in type(evaluator).model_fields or data.format in ("tags", "text"):
+        return None
+    return evaluator.model_copy(update={field: data.model_copy(update={"leave_out": keys}), "task": f"{data.name}, unseen rows"})
