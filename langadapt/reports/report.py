@@ -21,10 +21,10 @@ def report_page(found: Facts) -> str:
     """
     sections = [
         ("Summary", _summary(found)),
-        ("Scores", _scores(found)),
+        ("Scores", score_tables(found)),
         ("Test rows seen in training", _seen(found)),
-        ("Closer looks", _closer(found)),
-        ("Texts as the encoders place them", _examples(found)),
+        ("Closer looks", closer_looks(found)),
+        ("Texts as the encoders place them", examples(found)),
         ("Training", _training(found)),
         ("Data", _data(found)),
         ("Plan", _plan(found)),
@@ -52,7 +52,8 @@ def _summary(found: Facts) -> str:
     )
 
 
-def _scores(found: Facts) -> str:
+def score_tables(found: Facts) -> str:
+    """A table and a chart for each stage that evaluated."""
     parts = []
     for name, grid in found["grids"].items():
         caption = f"{name}: value with its 95 % interval"
@@ -80,7 +81,8 @@ def _seen(found: Facts) -> str:
     return table(header, rows, "Rows of the tests that stand in what an encoder was trained on here")
 
 
-def _closer(found: Facts) -> str:
+def closer_looks(found: Facts) -> str:
+    """What single scores come from: pairs, and which class was taken for which."""
     parts = []
     for stage, encoders in found["drawings"].items():
         for encoder, drawings in encoders.items():
@@ -91,7 +93,8 @@ def _closer(found: Facts) -> str:
     return f'<div class="side">{"".join(parts)}</div>' if parts else ""
 
 
-def _examples(found: Facts) -> str:
+def examples(found: Facts) -> str:
+    """Some texts of the test as the first encoder and the released one place them."""
     parts = []
     for stage, told in found["examples"].items():
         names = list(told["encoders"])
