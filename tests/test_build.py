@@ -280,3 +280,25 @@ def test_scores_are_taken_on_text_as_the_release_reads_it(run: Run, tiny: Path, 
         released = next(iter(json.loads(scored.stdout).values()))
         assert [s["value"] for s in released] == pytest.approx([s["value"] for s in found[name]], abs=1e-3)
     assert [s["value"] for s in found["noisy"]] == pytest.approx([s["value"] for s in found["clean"]], abs=1e-3)
+
+
+def test_losses_and_scores_reach_tensorboard(run: Run, small: list[str], tmp_path: Path) -> None:
+    """The tracker's own files hold what events.jsonl and scores.json hold."""
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed")
+    result(run("build", *small, "--track", "tensorboard"))
+    told = reading.EventAccumulator(str(tmp_path / "run" / "tracking" / "mr-small"))
+    told.Reload()
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [(event["step"], event["loss"]) for event in events if event["event"] == "metrics" and event["stage"] == "second"]
+    assert losses
+    assert [(one.step, pytest.approx(one.value, abs=1e-5)) for one in told.Scalars("second/loss")] == losses
+    (score,) = told.Scalars("scores/white/sts spearman")
+    saved = json.loads((tmp_path / "run" / "release" / "scores.json").read_text(encoding="utf-8"))
+    assert score.value == pytest.approx(saved["white"][0]["value"], abs=1e-4)
+
+
+def test_a_tracker_that_is_not_there(run: Run, small: list[str]) -> None:
+    done = run("build", *small, "--track", "tensorbord")
+    assert done.returncode == 2
+    assert "there is no tracker 'tensorbord'" in done.stderr
+    assert "Did you mean 'tensorboard'?" in done.stderr

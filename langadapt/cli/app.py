@@ -96,7 +96,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app(args=arguments, prog_name="langadapt", standalone_mode=False)
+        code = app(args=arguments, prog_name="langadapt", standalone_mode=False)
+        if isinstance(code, int) and code:  # what a command exits with beside its output
+            sys.exit(code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:

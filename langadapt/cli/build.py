@@ -18,9 +18,10 @@ from langadapt.cli.options import make_request, request_options
 @request_options
 @click.option("--processes", type=click.IntRange(1), default=1, help="Train on this many processes of this machine.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@click.option("--track", metavar="NAME", help="Send losses and scores to an experiment tracker: tensorboard, wandb, mlflow …")
 @click.option("--quiet", is_flag=True, help="Say nothing but warnings and the result.")
 @click.pass_context
-def command(ctx: click.Context, /, processes: int, device: str, quiet: bool, as_json: bool, **values: Any) -> None:
+def command(ctx: click.Context, /, processes: int, device: str, track: str | None, quiet: bool, as_json: bool, **values: Any) -> None:
     """Run recipes for a language and leave a release.
 
     A build that was stopped goes on where it was; one that is done does nothing and says so.
@@ -37,7 +38,13 @@ def command(ctx: click.Context, /, processes: int, device: str, quiet: bool, as_
     from langadapt.running.build import build
 
     outcome = build(
-        make_request(values), plugins=ctx.obj["plugins"], store=values["store"], out=values["out"], quiet=quiet or as_json, device=device
+        make_request(values),
+        plugins=ctx.obj["plugins"],
+        store=values["store"],
+        out=values["out"],
+        quiet=quiet or as_json,
+        device=device,
+        track=track,
     )
     if int(os.environ.get("RANK", "0")) == 0:
         _say(outcome, as_json)

@@ -12,6 +12,7 @@ from langadapt.planning.compile import compile_plan
 from langadapt.planning.keys import differences
 from langadapt.registry.setup import setup
 from langadapt.running.runner import Outcome, Runner
+from langadapt.running.tracking import Tracking
 from langadapt.store import Store, default_root
 
 
@@ -38,8 +39,12 @@ def build(
     out: Path | None = None,
     quiet: bool = False,
     device: str = "auto",
+    track: str | None = None,
 ) -> Outcome:
     """Compile and run; the release lies in the run folder afterwards.
+
+    Args:
+        track: name of an experiment tracker that accelerate knows (``tensorboard``, ``wandb``, ``mlflow`` …).
 
     Raises:
         LangadaptError: see the subclasses; nothing is left half-written.
@@ -47,7 +52,15 @@ def build(
     registry, catalog = setup(plugins)
     compiled = compile_plan(request, registry, catalog)
     runner = Runner(compiled, registry, Store(store or default_root()), out or Path("runs") / compiled.title, quiet, device)
-    return runner.run()
+    if track is None or runner.rank > 0:
+        return runner.run()
+    tracking = Tracking(track, compiled, runner.folder.path)
+    registry.plugins.manager.register(tracking)
+    try:
+        return runner.run()
+    finally:
+        registry.plugins.manager.unregister(tracking)
+        tracking.finish()
 
 
 def states(compiled: Plan, store: Store, run_dir: Path) -> list[StageState]:
