@@ -1,9 +1,13 @@
 """Every component of this plugin before the laws of its kind."""
 
+from itertools import pairwise
+
 from langadapt.testing import SENTENCES, conformance, sample
 
 ROLES = ("target1", "target2", "attribute1", "attribute2")
 TARGETS = ["text\tlabel", *(f"{text}\t{ROLES[i % 4]}" for i, text in enumerate(SENTENCES * 2))]
+
+PAIRS = ["sentence1\tsentence2\tlabel", *(f"{one}\t{other}\tkind" for one, other in pairwise(SENTENCES))]
 
 test_conformance = conformance(
     "langadapt_evaluators.plugin",
@@ -16,6 +20,7 @@ test_conformance = conformance(
         "evaluator/clustering": {"data": sample("classification"), "algorithms": ["k-means", "agglomerative", "hdbscan"]},
         "evaluator/pair-classification": {"data": sample("nli")},
         "evaluator/seat": {"data": sample("classification", TARGETS)},
+        "evaluator/log-probability-bias": {"data": sample("classification", PAIRS)},
         "evaluator/bitext": {"data": sample("parallel")},
         "evaluator/classification": {"data": sample("classification")},
         **{f"evaluator/{name}": {"data": sample("sts")} for name in ("bertscore", "sts")},

@@ -36,6 +36,12 @@ def langadapt_components() -> Iterable[ComponentRef]:
             "pairs that belong together, by cosine: average precision, accuracy, F1",
         ),
         ComponentRef("evaluator", "seat", "langadapt_evaluators.seat:Seat", "associations of groups with attributes: effect size and p"),
+        ComponentRef(
+            "evaluator",
+            "log-probability-bias",
+            "langadapt_evaluators.log_probability_bias:LogProbabilityBias",
+            "stereotypes against their opposites, by a masked language model",
+        ),
         ComponentRef("evaluator", "bertscore", "langadapt_evaluators.bertscore:BertScore", "sentences compared token by token"),
         ComponentRef("evaluator", "evalrank", "langadapt_evaluators.evalrank:EvalRank", "pairs that mean the same, as a search"),
         ComponentRef("evaluator", "hubness", "langadapt_evaluators.hubness:Hubness", "texts that are everybody's neighbours"),
