@@ -13,7 +13,7 @@ from langadapt.contracts.component import Context
 from langadapt.contracts.plan import Request
 from langadapt.contracts.results import Evaluator
 from langadapt.errors import LangadaptError, PlanError
-from langadapt.files import stable_hash, write_json, write_text
+from langadapt.files import write_json, write_text
 from langadapt.inference.baselines import PREFIX, Baseline, NotOffered
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.remembering import remember
@@ -26,7 +26,7 @@ from langadapt.registry.catalog import Catalog
 from langadapt.registry.registry import Registry
 from langadapt.reports.evaluation import evaluation_page
 from langadapt.verbs.evaluate.examples import EXAMPLES, short, some_texts, view
-from langadapt.verbs.evaluate.run import made_of
+from langadapt.verbs.evaluate.run import records_of
 
 PAGE = "report.html"
 
@@ -149,5 +149,4 @@ def _scored(encoder: Encoder | Scorer | Baseline, evaluator: Evaluator, context:
     sort = "Scorer" if isinstance(encoder, Scorer) else "Encoder"
     if sort not in evaluator.subjects:
         raise NotOffered(f"'{evaluator.name}' scores {' or '.join(sorted(evaluator.subjects))}, and this is a {sort}")
-    data = stable_hash([evaluator.identity(), []])[:16]
-    return scores.records(evaluator.evaluate(encoder, context), made_of(evaluator), data, context.seed)
+    return records_of(encoder, evaluator, context)

@@ -48,18 +48,27 @@ def _scored(encoder: Any, name: str, evaluators: Sequence[Evaluator], ctx: Conte
     found = []
     for evaluator in evaluators:
         ctx.log.info(f"{name}: {evaluator.name}")
-        unseen = evaluator.test_data is not None and bool(evaluator.test_data.leave_out)
-        data = stable_hash([evaluator.identity(), sorted(evaluator.test_data.leave_out) if unseen and evaluator.test_data else []])[:16]
         try:
-            rows, problems = scores.records(evaluator.evaluate(encoder, ctx), made_of(evaluator), data, ctx.seed)
+            rows, problems = records_of(encoder, evaluator, ctx)
         except DataError as error:
-            if not unseen:
+            if not left_out(evaluator):
                 raise
             rows, problems = [], [f"no score on the rows that training did not see: {error.what}"]
         found += rows
         for problem in problems:
             ctx.log.warning(f"{name}: {problem}")
     return found
+
+
+def records_of(encoder: Any, evaluator: Evaluator, ctx: Context) -> tuple[list[dict[str, Any]], list[str]]:
+    """Scores of one evaluator as plain data, with a digest of what was measured and how, and what is no score."""
+    data = stable_hash([evaluator.identity(), left_out(evaluator)])[:16]
+    return scores.records(evaluator.evaluate(encoder, ctx), made_of(evaluator), data, ctx.seed)
+
+
+def left_out(evaluator: Evaluator) -> list[int]:
+    """Rows of the test that are not scored on, in order."""
+    return sorted(evaluator.test_data.leave_out) if evaluator.test_data is not None else []
 
 
 def made_of(evaluator: Evaluator) -> str:

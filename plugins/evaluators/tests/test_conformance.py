@@ -21,6 +21,7 @@ test_conformance = conformance(
         "evaluator/pair-classification": {"data": sample("nli")},
         "evaluator/seat": {"data": sample("classification", TARGETS)},
         "evaluator/log-probability-bias": {"data": sample("classification", PAIRS)},
+        "evaluator/probing": {"data": sample("text"), "tasks": ["length", "bigram-shift"], "texts": 80},
         "evaluator/bitext": {"data": sample("parallel")},
         "evaluator/classification": {"data": sample("classification")},
         **{f"evaluator/{name}": {"data": sample("sts")} for name in ("bertscore", "sts")},

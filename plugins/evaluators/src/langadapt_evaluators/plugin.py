@@ -42,6 +42,7 @@ def langadapt_components() -> Iterable[ComponentRef]:
             "langadapt_evaluators.log_probability_bias:LogProbabilityBias",
             "stereotypes against their opposites, by a masked language model",
         ),
+        ComponentRef("evaluator", "probing", "langadapt_evaluators.probing:Probing", "what can be read off a vector: length, words, order"),
         ComponentRef("evaluator", "bertscore", "langadapt_evaluators.bertscore:BertScore", "sentences compared token by token"),
         ComponentRef("evaluator", "evalrank", "langadapt_evaluators.evalrank:EvalRank", "pairs that mean the same, as a search"),
         ComponentRef("evaluator", "hubness", "langadapt_evaluators.hubness:Hubness", "texts that are everybody's neighbours"),

@@ -18,8 +18,8 @@ from langadapt_evaluators.questions import Questions
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
 
-BLOCK = 1024
-"""Queries compared with all passages at once."""
+BLOCK = 1 << 25
+"""Similarities held at once (128 MB of float32): so many queries are compared with all passages in one step."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Retrieval(Questions):
         """For each query the 1-based ranks of its relevant passages, in the order of its grades."""
         ranks = []
         for start, cosines in self._similarities(encoder, search.queries, search.passages, ctx):
-            for row, good, itself in zip(cosines, search.grades[start : start + BLOCK], search.own[start : start + BLOCK], strict=True):
+            end = start + len(cosines)
+            for row, good, itself in zip(cosines, search.grades[start:end], search.own[start:end], strict=True):
                 if itself is not None:
                     row[itself] = -np.inf
                 ranks.append(np.array([int((row >= row[one]).sum()) for one in good]))
@@ -80,16 +81,17 @@ class Retrieval(Questions):
 
     @staticmethod
     def _similarities(encoder: Embeds, queries: list[str], passages: list[str], ctx: Context) -> Iterator[tuple[int, np.ndarray]]:
-        """(first query, (BLOCK, passages) similarities), block by block: cosines, or MaxSim of encoders that give a vector a token."""
+        """(first query, (queries, passages) similarities), block by block: cosines, or MaxSim of encoders that give a vector a token."""
+        size = max(1, BLOCK // max(len(passages), 1))
         if encoder.gives == "multi":
             many, others = encoder.encode_multi(queries, progress=ctx.log), encoder.encode_multi(passages, progress=ctx.log)
-            for start in range(0, len(queries), BLOCK):
-                yield start, many.part(start, min(start + BLOCK, len(queries))).maxsim(others)
+            for start in range(0, len(queries), size):
+                yield start, many.part(start, min(start + size, len(queries))).maxsim(others)
             return
         asked = encoder.encode(queries, adapter=encoder.role("query"), normalize=True, progress=ctx.log)
         given = encoder.encode(passages, adapter=encoder.role("document"), normalize=True, progress=ctx.log)
-        for start in range(0, len(asked), BLOCK):
-            yield start, asked[start : start + BLOCK] @ given.T
+        for start in range(0, len(asked), size):
+            yield start, asked[start : start + size] @ given.T
 
     def _scores(self, ranks: list[np.ndarray], grades: list[dict[int, float]], task: str, ctx: Context) -> list[Score]:
         k = self.k

@@ -1,0 +1,107 @@
+"""Probes made from plain text: what they ask, the code that compresses labels against its formula, encoders that know and do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from langadapt_evaluators.probing import SHARES, Probing, bigram_shift, compression, length, word_content
+
+from langadapt.contracts.component import Context
+from langadapt.errors import DataError
+from langadapt.manifests.resource import PathSource, Resource, Sources
+from langadapt.planning.pinning import pin_paths
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def resource(path: Path) -> Resource:
+    found = Resource(name="text", format="text", sources=Sources(path=PathSource(paths=[str(path)])))
+    return found.model_copy(update={"pinned": pin_paths(found, (path.absolute(),), "here")})
+
+
+class Knows:
+    """An encoder that writes what a function says of a text into its vector, and noise beside it."""
+
+    gives, width = "dense", 8
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    def role(self, name: str) -> None:
+        return None
+
+    def encode(self, texts: list[str], **_: Any) -> np.ndarray:
+        rng = np.random.default_rng(1)
+        found = rng.normal(size=(len(texts), 8)).astype(np.float32)
+        found[:, 0] = [10 * self.of(text) for text in texts]
+        return found
+
+
+def lines(count: int) -> list[str]:
+    rng = np.random.default_rng(0)
+    words = [f"word{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(200)]
+    return [" ".join(rng.choice(words, size=int(rng.integers(5, 30)))) for _ in range(count)]
+
+
+def test_lengths_fall_into_sixths() -> None:
+    probe = length(["w " * n for n in range(1, 61)], np.random.default_rng(0))
+    assert np.bincount(probe.labels).tolist() == [10] * 6
+    assert (np.diff(probe.labels) >= 0).all()
+
+
+def test_two_neighbours_change_places_in_half_of_the_sentences() -> None:
+    given = lines(400)
+    probe = bigram_shift(given, np.random.default_rng(0))
+    assert 0.4 < probe.labels.mean() < 0.6
+    for text, line, changed in zip(probe.texts, given, probe.labels, strict=True):
+        differ = [i for i, (one, other) in enumerate(zip(text.split(), line.split(), strict=True)) if one != other]
+        assert sorted(text.split()) == sorted(line.split())
+        assert differ == ([differ[0], differ[0] + 1] if changed else [])
+    same = bigram_shift(["no no no no"] * 50, np.random.default_rng(0))
+    assert same.labels.sum() == 0
+
+
+def test_a_sentence_has_exactly_one_of_the_words() -> None:
+    rng = np.random.default_rng(0)
+    given = [" ".join(f"word{i}x" for i in rng.integers(3000, size=12)) for _ in range(600)]
+    probe = word_content(given, words=5, texts=1000)
+    assert len(set(probe.labels.tolist())) == 5
+    words: dict[int, set[str]] = {}
+    for text, label in zip(probe.texts, probe.labels.tolist(), strict=True):
+        words[label] = words.get(label, set(text.split())) & set(text.split())
+    assert all(words.values())
+
+
+def test_compression_is_the_formula() -> None:
+    """One feature that says the label: after the first block each costs little; without it nothing is gained."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=1000)
+    blind = rng.normal(size=(1000, 4))
+    knows = np.column_stack([labels * 10.0, blind])
+    first = max(2, int(SHARES[0] * 1000))
+    assert compression(knows, labels) > 4
+    assert compression(knows, labels) <= 1000 / first
+    assert compression(blind, labels) == pytest.approx(1.0, abs=0.15)
+
+
+def test_an_encoder_that_knows_and_one_that_does_not(ctx: Context, tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("\n".join(lines(600)) + "\n", encoding="utf-8")
+    probing = Probing(data=resource(file), tasks=["length"], samples=100)
+    knows = probing.evaluate(Knows(lambda text: len(text.split())), ctx)  # type: ignore[arg-type]
+    blind = probing.evaluate(Knows(lambda text: 0), ctx)  # type: ignore[arg-type]
+    assert [score.metric for score in knows] == ["accuracy", "compression"]
+    assert knows[0].value > 55 > 30 > blind[0].value
+    assert knows[1].value > 1.2 > 1.1 > blind[1].value
+    assert knows[0].n == 120
+    assert probing.evaluate(Knows(lambda text: 0), ctx)[0].value == blind[0].value  # type: ignore[arg-type]
+
+
+def test_too_little_text(ctx: Context, tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("\n".join(lines(20)) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match="too few for the probe"):
+        Probing(data=resource(file)).evaluate(Knows(lambda text: 0), ctx)  # type: ignore[arg-type]
