@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from langadapt.contracts.component import Log
+from langadapt.errors import ModelError
 from langadapt.inference.passes import Passes
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ class RememberingPasses(Passes):
     known: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     def vectors(self, ids: Sequence[Sequence[int]], batch_tokens: int, progress: bool | Log, lease: Lease | None) -> np.ndarray:
-        """One vector a sequence: (n, d) float32; those of one call are made together, as if none were known."""
+        """One vector a sequence: (n, d) float32; those of one call are made together, as if none were known.
+
+        Raises:
+            ModelError: vectors that are no numbers, which no task could score.
+        """
         if lease is not None:
             return super().vectors(ids, batch_tokens, progress, lease)
         keys = [np.asarray(one, np.int32).tobytes() for one in ids]
@@ -35,6 +40,11 @@ class RememberingPasses(Passes):
             if key not in self.known:
                 places.setdefault(key, i)
         made = super().vectors([ids[i] for i in places.values()], batch_tokens, progress, None)
+        if broken := int((~np.isfinite(made)).any(1).sum()):
+            raise ModelError(
+                f"the encoder's vectors of {broken:,} of {len(made):,} texts are no numbers",
+                hint="Its weights are damaged, or its training diverged: look at the losses, and train with a lower learning rate.",
+            )
         fresh = dict(zip(places, made, strict=True))
         found = np.array([fresh[key] if key in fresh else self.known[key] for key in keys], np.float32).reshape(len(ids), self.module.width)
         if (len(self.known) + len(fresh)) * self.module.width * 4 <= LIMIT:

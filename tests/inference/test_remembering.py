@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from langadapt.errors import ModelError
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.passes import Passes
 from langadapt.inference.remembering import remember
@@ -44,3 +45,12 @@ def test_scaling_one_answer_leaves_what_is_kept(encoder: Encoder) -> None:
     assert np.linalg.norm(units[0]) == pytest.approx(1.0)
     assert np.array_equal(encoder.encode(["some words"], normalize=False), raw)
     assert encoder.encode([], normalize=False).shape == (0, encoder.width)
+
+
+def test_vectors_that_are_no_numbers_are_said(encoder: Encoder) -> None:
+    """Left to a classifier of scikit-learn they would be an error of its own, and to a mean a figure that is none."""
+    remember(encoder)
+    encoder.encode(["some words"])
+    next(encoder._module.model.parameters()).data.fill_(float("nan"))
+    with pytest.raises(ModelError, match="vectors of 2 of 2 texts are no numbers"):
+        encoder.encode(["other words", "a third", "some words"])
