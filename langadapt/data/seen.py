@@ -118,21 +118,24 @@ class SeenRow:
         return all(match.same for match in self.matches)
 
 
-def seen_rows(rows: Sequence[Row], trained: Mapping[str, Iterable[str]]) -> list[SeenRow]:
+def find(texts: Sequence[str], trained: Iterable[str], place: str) -> dict[str, Match]:
+    """Text of a test → what it was found as in one data set, which is read once."""
+    distinct = list(dict.fromkeys(texts))
+    index = TestTexts(distinct)
+    index.read(trained, place)
+    return {distinct[i]: match for i, match in index.found.items()}
+
+
+def seen_rows(rows: Sequence[Row], found: Sequence[Mapping[str, Match]]) -> list[SeenRow]:
     """Rows all of whose texts stand in the training data: a pair of which training saw one side alone is not among them.
 
     Args:
         rows: of the test.
-        trained: name of a data set → its texts, which are read once.
+        found: of each data set, what :func:`find` found in it.
     """
-    texts = list(dict.fromkeys(text for row in rows for text in row))
-    index = TestTexts(texts)
-    for name, stream in trained.items():
-        index.read(stream, name)
-    at = {text: i for i, text in enumerate(texts)}
-    found = []
+    seen = []
     for place, row in enumerate(rows):
-        matches = [index.found.get(at[text]) for text in row]
+        matches = [max((one[text] for one in found if text in one), key=lambda match: match.same, default=None) for text in row]
         if row and all(matches):
-            found.append(SeenRow(place, row, tuple(match for match in matches if match)))
-    return found
+            seen.append(SeenRow(place, row, tuple(match for match in matches if match)))
+    return seen

@@ -8,7 +8,7 @@ from typing import Any
 from langadapt.artifacts import dataset
 from langadapt.contracts.results import Evaluator
 from langadapt.data.check import READERS
-from langadapt.data.seen import Row, SeenRow, row_key, seen_rows
+from langadapt.data.seen import Row, SeenRow, find, row_key, seen_rows
 from langadapt.errors import LangadaptError
 from langadapt.verbs.evaluate.rules import TRAINED_ON
 from langadapt.verbs.job import Job
@@ -23,22 +23,28 @@ Seen = Mapping[int, frozenset[int]]
 
 
 def seen_in_training(job: Job) -> tuple[Seen, dict[str, list[dict[str, Any]]]]:
-    """Rows of each evaluator's test that each encoder was trained on, and the same as plain data: encoder → one entry a test."""
-    folders = dict(enumerate(job.inputs.get(TRAINED_ON, [])))
-    names = job.planned.inputs.get(TRAINED_ON, [])
+    """Rows of each evaluator's test that each encoder was trained on, and the same as plain data: encoder → one entry a test.
+
+    Each data set is read once, however many tests and encoders there are.
+    """
     of_encoder: Mapping[str, list[int]] = job.planned.identity[TRAINED_ON]
-    found: dict[int, frozenset[int]] = {}
     told: dict[str, list[dict[str, Any]]] = {encoder: [] for encoder, places in of_encoder.items() if places}
+    if not told:
+        return {}, told
+    tests = [_rows(evaluator, job) for evaluator in job.slot("evaluators")]
+    normalizer = job.slot("normalizer")
+    read = [[tuple(map(normalizer.normalize, row)) for row in rows] for rows in tests] if normalizer else tests
+    texts = [text for rows in read for row in rows for text in row]
+    data = zip(job.planned.inputs[TRAINED_ON], job.inputs[TRAINED_ON], strict=True)
+    matches = [find(texts, dataset.load(folder).texts(), name) if texts else {} for name, folder in data]
+    found: dict[int, frozenset[int]] = {}
     for i, evaluator in enumerate(job.slot("evaluators")):
-        rows, normalizer = _rows(evaluator, job), job.slot("normalizer")
-        read = [tuple(map(normalizer.normalize, row)) for row in rows] if normalizer and told else rows
-        for encoder in told:
-            trained = {names[place]: dataset.load(folders[place]).texts() for place in of_encoder[encoder]}
-            seen = seen_rows(read, trained) if rows else []
-            if rows:
-                told[encoder].append(_entry(evaluator, rows, seen))
+        for encoder, entries in told.items():
+            seen = seen_rows(read[i], [matches[place] for place in of_encoder[encoder]])
+            if tests[i]:
+                entries.append(_entry(evaluator, tests[i], seen))
             if seen:
-                found[i] = found.get(i, frozenset()) | {row_key(rows[row.place]) for row in seen}
+                found[i] = found.get(i, frozenset()) | {row_key(tests[i][row.place]) for row in seen}
     return found, told
 
 
