@@ -291,7 +291,10 @@ def test_losses_and_scores_reach_tensorboard(run: Run, small: list[str], tmp_pat
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [(event["step"], event["loss"]) for event in events if event["event"] == "metrics" and event["stage"] == "second"]
     assert losses
-    assert [(one.step, pytest.approx(one.value, abs=1e-5)) for one in told.Scalars("second/loss")] == losses
+    found = told.Scalars("second/loss")
+    assert [pytest.approx(one.value, abs=1e-5) for one in found] == [loss for _, loss in losses]
+    assert [one.step - found[0].step for one in found] == [step - losses[0][0] for step, _ in losses]
+    assert found[0].step >= max(one.step for one in told.Scalars("first/loss")), "steps go on from stage to stage"
     (score,) = told.Scalars("scores/white/sts spearman")
     saved = json.loads((tmp_path / "run" / "release" / "scores.json").read_text(encoding="utf-8"))
     assert score.value == pytest.approx(saved["white"][0]["value"], abs=1e-4)

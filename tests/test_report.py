@@ -13,6 +13,7 @@ import pytest
 from langadapt.reports.flow import flow
 from langadapt.reports.report import report_page
 from langadapt.reports.shell import page, table
+from langadapt.running.reporting import _plain
 
 SCORE = {"metric": "macro-f1", "unit": "×100", "n": 60, "higher_is_better": True}
 
@@ -74,6 +75,13 @@ def test_a_part_without_anything_is_left_out() -> None:
 def test_numbers_that_json_has_not_are_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         page("x", [], {"value": float("nan")})
+
+
+def test_a_validation_that_is_no_number_is_drawn_as_none() -> None:
+    told = _plain({"training": {"tuned": {"validations": [[1, "spearman", float("nan")]], "losses": [[0, float("inf")]]}}})
+    assert told == {"training": {"tuned": {"validations": [[1, "spearman", None]], "losses": [[0, None]]}}}
+    told["training"]["tuned"]["steps"] = 1
+    assert "<td>–</td>" in report_page(facts() | told)
 
 
 def test_stages_stand_below_what_they_read() -> None:

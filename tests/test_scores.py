@@ -118,3 +118,17 @@ def test_a_star_needs_what_holms_correction_leaves(tmp_path: Path) -> None:
     assert (one["holm"], of_many["holm"]) == (one["p"], pytest.approx(20 * one["p"]))
     assert scores.signed(alone["ours"][0]).endswith("*")
     assert not scores.signed(many["ours"][0]).endswith("*")
+
+
+def test_other_data_and_other_seeds_are_not_paired() -> None:
+    """They stand in rows of their own where the data differ, and have no difference, test or letters."""
+    rng = np.random.default_rng(0)
+
+    def rows(value: float, data: str, seed: int) -> list[dict[str, object]]:
+        return scores.records([Score("sts", "f1", value, 0, 100, 50, resampled=value + rng.normal(0, 1, 500))], data=data, seed=seed)[0]
+
+    found = {"a": rows(10, "x", 1), "b": rows(50, "x", 2), "c": rows(90, "y", 1)}
+    scores.add_differences(found)
+    scores.add_groups(found)
+    assert all("difference" not in score and "group" not in score for table in found.values() for score in table)
+    assert [row[3:6] for row in scores.grid(found)[1]] == [["10.0 [0.0, 100.0]", "50.0 [0.0, 100.0]", "–"], ["–", "–", "90.0 [0.0, 100.0]"]]

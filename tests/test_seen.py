@@ -29,6 +29,11 @@ def test_case_and_signs_do_not_hide_a_row() -> None:
     assert row_key(("a", "b")) == row_key(("B!", "A."))
 
 
+def test_texts_of_signs_alone_are_told_apart() -> None:
+    assert seen_rows([("😂😂",)], {"x": ["!!!", "?"]}) == []
+    assert seen_rows([("😂😂",)], {"x": [" 😂😂"]})[0].same
+
+
 def test_one_side_of_a_pair_is_no_row() -> None:
     assert seen_rows([("one side", "the other side")], {"x": ["one side"]}) == []
 

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import permutation_test
+from scipy.stats import norm, permutation_test
 
 from langadapt.artifacts.significance import bootstrap_p, groups, holm, paired, permutation_p
 
@@ -34,6 +34,9 @@ def test_sums_in_another_order_are_still_ties() -> None:
 
 def test_bootstrap_samples_give_twice_the_smaller_side() -> None:
     differences = np.concatenate([-np.ones(3), np.ones(96)])
+    sure = np.random.default_rng(0).normal(10, 1, 1000)
+    assert bootstrap_p(sure, np.zeros(1000)) == pytest.approx(2 * norm.sf(sure.mean() / sure.std()), rel=1e-6)
+    assert bootstrap_p(np.ones(1000), np.zeros(1000)) == pytest.approx(2 / 1001), "samples that are all alike know no spread"
     assert bootstrap_p(differences, np.zeros(99)) == pytest.approx(2 * 4 / 100)
     assert bootstrap_p(np.full(5, np.nan), np.zeros(5)) is None
 

@@ -68,9 +68,14 @@ def add_differences(scores: Scores) -> None:
         for place, score in placed(found).items():
             if i == 0:
                 first[place] = score
-            elif place in first and score.get("data") == first[place].get("data"):  # a test of other data is another test
+            elif place in first and same_test(score, first[place]):
                 score["difference"] = difference(score, first[place])
         correct(found)
+
+
+def same_test(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two scores can be paired: the same data read the same way, and items drawn with the same seed."""
+    return (one.get("data"), one.get("seed")) == (other.get("data"), other.get("seed"))
 
 
 def difference(score: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +83,8 @@ def difference(score: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     ours, theirs = score.get("resampled"), base.get("resampled")
     low = high = None
     if ours is not None and theirs is not None and len(ours) == len(theirs):
-        low, high = (float(end) for end in np.nanpercentile(np.asarray(ours) - np.asarray(theirs), [2.5, 97.5]))
+        ends = [float(end) for end in np.nanpercentile(np.asarray(ours) - np.asarray(theirs), [2.5, 97.5])]
+        low, high = ends if all(map(math.isfinite, ends)) else (None, None)
     told: dict[str, Any] = {"value": score["value"] - base["value"], "low": low, "high": high}
     if tested := significance.paired(score, base):
         told["p"], told["test"] = tested
@@ -102,7 +108,7 @@ def add_groups(scores: Scores) -> None:
     by_test: dict[Any, dict[str, dict[str, Any]]] = {}
     for name, found in scores.items():
         for place, score in placed(found).items():
-            by_test.setdefault((place, score.get("data")), {})[name] = score
+            by_test.setdefault((place, score.get("data"), score.get("seed")), {})[name] = score
     for systems in by_test.values():
         names = sorted(systems, key=lambda name: systems[name]["value"], reverse=next(iter(systems.values()))["higher_is_better"])
         pairs = {pair: significance.paired(*(systems[name] for name in pair)) for pair in combinations(names, 2)}
@@ -168,7 +174,7 @@ def load_all(folder: Path) -> Scores:
                 for key in bulk.files:
                     i, j, kind = key.split("/")
                     rows[int(i)][int(j)][kind] = bulk[key]
-    except (OSError, ValueError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         raise StoreError("holds no samples of these scores", where=str(folder / SAMPLES), hint="Build or evaluate once more.") from error
     if (folder / DRAWINGS).is_file():
         for name, drawings in read_json(folder / DRAWINGS).items():
@@ -205,17 +211,15 @@ def grid(scores: Scores) -> tuple[list[str], list[list[str]]]:
     names = list(scores)
     paired = any("difference" in score for score in scores[names[-1]]) if len(names) > 1 else False
     header = ["task", "metric", "n", *(short(name, names) for name in names), *(["last − first"] if paired else [])]
-    keys = dict.fromkeys((s["task"], s["metric"]) for found in scores.values() for s in found)
+    tests = {name: {(place, score.get("data")): score for place, score in placed(found).items()} for name, found in scores.items()}
     rows = []
-    for task, metric in keys:
-        cells, n, made, last = [], "", "", ""
-        for found in scores.values():
-            match = next((s for s in found if (s["task"], s["metric"]) == (task, metric)), None)
-            cells.append(cell(match) if match else "–")
-            n = f"{match['n']:,}" if match else n
-            made = match.get("made", "") if match else made
-            last = signed(match) if match else ""
-        rows.append([f"{task} ({made})" if made else task, metric, n, *cells, *([last] if paired else [])])
+    for key in dict.fromkeys(key for found in tests.values() for key in found):  # tests of one name and other data have rows of their own
+        matches = [found.get(key) for found in tests.values()]
+        shown = [match for match in matches if match]
+        task, metric, made = shown[0]["task"], shown[0]["metric"], shown[-1].get("made", "")
+        last = signed(matches[-1]) if matches[-1] else ""
+        cells = [cell(match) if match else "–" for match in matches]
+        rows.append([f"{task} ({made})" if made else task, metric, f"{shown[-1]['n']:,}", *cells, *([last] if paired else [])])
     return header, rows
 
 

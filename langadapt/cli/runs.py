@@ -43,9 +43,13 @@ def _row(run: PastRun) -> dict[str, Any]:
     import time
 
     from langadapt.artifacts import scores
+    from langadapt.errors import StoreError
 
-    found = run.own_scores()
-    first = f"{found[0]['task']} {found[0]['metric']} {scores.cell(found[0])}" if found else "–"
+    try:
+        found = run.own_scores()
+        first = f"{found[0]['task']} {found[0]['metric']} {scores.cell(found[0])}" if found else "–"
+    except StoreError:
+        first = "damaged"
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.time)) if run.time else "–"
     return {
         "run": str(run.path),

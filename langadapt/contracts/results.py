@@ -52,6 +52,11 @@ class Evaluator(Component):
         """The resource that scores are measured on: tables say how its texts were made, and builds whether training saw them."""
         return None
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether single rows of `test_data` can be left out and the rest is scored as before: nothing is split or searched anew."""
+        return False
+
     def test_rows(self, ctx: Context) -> Sequence[tuple[str, ...]] | None:
         """The texts of each row that scores are measured on, where they are a part of `test_data`; None where they are all of it."""
         return None

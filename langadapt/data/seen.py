@@ -24,8 +24,14 @@ WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 
 def row_key(row: Row) -> int:
     """A number for a row's texts in any order, by letters, marks and digits: what differs by case or a full stop is the same row."""
-    plain = sorted("".join(WORD.findall(text.casefold())) for text in row)
+    plain = sorted(_letters(text) for text in row)
     return int.from_bytes(hashlib.blake2b("\0".join(plain).encode(), digest_size=8).digest(), "big")
+
+
+def _letters(text: str) -> str:
+    """A text without case, signs and spaces; one of signs alone (an emoji) as it stands."""
+    folded = text.casefold()
+    return "".join(WORD.findall(folded)) or folded.strip()
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class TestTexts:
     def __post_init__(self) -> None:
         for i, text in enumerate(self.texts):
             words = WORD.findall(text.casefold())
-            self._exact.setdefault("".join(words), []).append(i)
+            self._exact.setdefault("".join(words) or text.casefold().strip(), []).append(i)
             self._sets.append(_units(words))
             self._counts.update(self._sets[-1])
         for i, units in enumerate(self._sets):
@@ -75,7 +81,7 @@ class TestTexts:
         """Let training texts stream past."""
         for text in texts:
             words = WORD.findall(text.casefold())
-            for i in self._exact.get("".join(words), ()):
+            for i in self._exact.get("".join(words) or text.casefold().strip(), ()):
                 if i not in self.found or not self.found[i].same:
                     self.found[i] = Match(text, place, True)
             units = _units(words)

@@ -118,7 +118,7 @@ def examples(found: Facts) -> str:
 def _training(found: Facts) -> str:
     rows = []
     for name, told in found["training"].items():
-        ends = [f"{told['losses'][end][1]:.3f}" if told["losses"] else "–" for end in (0, -1)]
+        ends = [f"{loss:.3f}" if told["losses"] and (loss := told["losses"][end][1]) is not None else "–" for end in (0, -1)]
         rows.append([name, f"{told['steps']:,}", *ends])
     if not rows:
         return ""

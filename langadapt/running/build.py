@@ -54,7 +54,7 @@ def build(
     runner = Runner(compiled, registry, Store(store or default_root()), out or Path("runs") / compiled.title, quiet, device)
     if track is None or runner.rank > 0:
         return runner.run()
-    tracking = Tracking(track, compiled, runner.folder.path)
+    tracking = Tracking(track, compiled, runner.folder.path, device)
     registry.plugins.manager.register(tracking)
     try:
         return runner.run()

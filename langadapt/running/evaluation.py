@@ -113,8 +113,8 @@ def evaluate(
             rows += scored
             found.problems += [f"{name}: {problem}" for problem in problems]
         found.scores[name] = rows
-        if len(texts) > 2 and isinstance(encoder, Encoder) and encoder.gives == "dense":
-            found.examples["encoders"][name] = view(encoder, texts, context)
+        if len(texts) > 2 and isinstance(encoder, Encoder) and encoder.gives == "dense" and (shown := view(encoder, texts, context)):
+            found.examples["encoders"][name] = shown
     scores.add_differences(found.scores)
     scores.add_groups(found.scores)
     return found

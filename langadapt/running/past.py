@@ -66,11 +66,12 @@ class PastRun:
         return {name: scores.load_all(folder) for name, folder in folders if (folder / scores.SCORES).is_file()}
 
     def own_scores(self) -> list[dict[str, Any]]:
-        """Scores of what was released, or of the last encoder where a stage scored others alone."""
-        found: list[dict[str, Any]] = []
-        for table in self.scores().values():
-            found += table.get(self.released or "", None) or list(table.values())[-1]
-        return found
+        """Scores of what was released, without their differences to others of this run; of the last encoder where no stage scored that."""
+        tables = list(self.scores().values())
+        found = [score for table in tables for score in table.get(self.released or "", [])]
+        if not found and tables:
+            found = list(tables[-1].values())[-1]
+        return [{key: value for key, value in score.items() if key not in ("difference", "group")} for score in found]
 
     def seconds(self) -> dict[str, float]:
         """How long each stage of the plan took when this folder last saw it made; one that came from the store is left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -25,7 +26,7 @@ DROPPED = "dropped by "
 
 def write_report(plan: Plan, store: Store, run: PastRun, reused: list[str]) -> Path:
     """Gather what a build did and write its page; returns it."""
-    write_json(run.path / FACTS, _facts(plan, store, run, reused))
+    write_json(run.path / FACTS, _plain(_facts(plan, store, run, reused)))
     return rewrite_report(run.path)
 
 
@@ -70,6 +71,15 @@ def _facts(plan: Plan, store: Store, run: PastRun, reused: list[str]) -> dict[st
         "seen": {name: read_json(file) for name, file in seen.items() if file.is_file()},
         "examples": {name: read_json(file) for name, file in looked.items() if file.is_file()},
     }
+
+
+def _plain(value: Any) -> Any:
+    """The same without numbers that JSON has not: a validation of an encoder that collapsed is none."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _stage(stage: PlannedStage, plan: Plan, spent: Mapping[str, Mapping[str, Any]], reused: list[str]) -> dict[str, Any]:

@@ -77,14 +77,18 @@ class RunFolder:
 
     def keep_scores(self, plan: Plan, store: Store) -> None:
         """Copy what was scored, with what lets another run be paired with it, so that the folder tells it without the store."""
-        shutil.rmtree(self.path / SCORES, ignore_errors=True)
+        fresh = self.path / f".{SCORES}"
+        shutil.rmtree(fresh, ignore_errors=True)
         for stage in plan.stages:
             if stage.stage.output == "Scores":
-                folder = self.path / SCORES / stage.name
+                folder = fresh / stage.name
                 folder.mkdir(parents=True)
                 for name in (scores.SCORES, scores.SAMPLES, scores.DRAWINGS, EXAMPLES, SEEN):
                     if (store.path(stage.key) / name).is_file():
                         shutil.copyfile(store.path(stage.key) / name, folder / name)
+        shutil.rmtree(self.path / SCORES, ignore_errors=True)
+        if fresh.is_dir():
+            fresh.rename(self.path / SCORES)
 
     def show(self, plan: Plan, store: Store) -> None:
         """``losses.svg`` of the stages that trained, and ``data-STAGE.html`` of the translated data sets."""

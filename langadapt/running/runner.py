@@ -20,7 +20,7 @@ from langadapt.contracts.data import TranslatedPairReader
 from langadapt.contracts.plan import Plan, PlannedStage
 from langadapt.data.check import check_data
 from langadapt.data.fetch import check_unchanged
-from langadapt.errors import StoreError
+from langadapt.errors import LangadaptError, StoreError
 from langadapt.progress import ConsoleLog
 from langadapt.registry.registry import Registry
 from langadapt.running.failures import told
@@ -126,7 +126,10 @@ class Runner:
             self.folder.keep_scores(self.plan, self.store)
             self.outcome.release = self.folder.publish(self.plan, self.store)
             self._event("build_end", ran=self.outcome.ran, reused=self.outcome.reused)
-            write_report(self.plan, self.store, PastRun.read(self.folder.path), self.outcome.reused)
+            try:
+                write_report(self.plan, self.store, PastRun.read(self.folder.path), self.outcome.reused)
+            except (OSError, ValueError, LangadaptError) as error:  # the release is there: a page to look at ends nothing
+                self.log.warning(f"no report was written: {error}")
 
     def _sound_needed(self) -> set[str]:
         """Stages to run, once every artifact that they or the release will read is what was written.

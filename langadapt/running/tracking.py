@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,44 @@ FOLDER = "tracking"
 class Tracking:
     """An observer of one build: every figure of a training step, and every score, under the name of its stage."""
 
-    def __init__(self, name: str, plan: Plan, run: Path) -> None:
+    def __init__(self, name: str, plan: Plan, run: Path, device: str = "auto") -> None:
         """Start a tracker.
 
         Args:
             name: as accelerate calls it: ``tensorboard``, ``wandb``, ``mlflow`` …
             run: the run folder.
+            device: of the build.
 
         Raises:
             PlanError: accelerate knows no such tracker, or its package is not installed.
         """
-        from accelerate import PartialState
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
         if name not in LOGGER_TYPE_TO_CLASS:
             raise PlanError(f"there is no tracker '{name}'", hint=did_you_mean(name, LOGGER_TYPE_TO_CLASS))
         if name not in map(str, get_available_trackers()):
             raise PlanError(f"the tracker '{name}' needs its package, which is not installed", hint=f"pip install {name}")
-        PartialState()
-        kind = LOGGER_TYPE_TO_CLASS[name]
-        self._tracker: Any = kind(plan.title, run / FOLDER) if kind.requires_logging_directory else kind(plan.title)
-        if hasattr(kind, "start"):
-            self._tracker.start()
+        self._kind: Any = LOGGER_TYPE_TO_CLASS[name]
+        self._title, self._folder, self._cpu = plan.title, run / FOLDER, device == "cpu"
+        self._tracker: Any = None
+        self._step, self._begun = 0, {"": 0}
+
+    def _send(self, stage: str, step: int, values: dict[str, Any]) -> None:
+        """One line of figures.  Steps go on from stage to stage, as trackers want them, and names have letters that all of them take."""
+        if self._tracker is None:  # not before training has chosen devices and processes
+            from accelerate import PartialState
+
+            PartialState(cpu=self._cpu)
+            self._tracker = self._kind(self._title, self._folder) if self._kind.requires_logging_directory else self._kind(self._title)
+            if hasattr(self._kind, "start"):
+                self._tracker.start()
+        self._step = max(self._step, self._begun.setdefault(stage, self._step) + step)
+        self._tracker.log({re.sub(r"[^\w./ -]", "-", f"{stage}/{name}"): value for name, value in values.items()}, step=self._step)
 
     @hookimpl
     def langadapt_log(self, stage: PlannedStage, step: int, metrics: dict[str, Any]) -> None:
         """Figures of one step."""
-        self._tracker.log({f"{stage.name}/{key}": value for key, value in metrics.items()}, step=step)
+        self._send(stage.name, step, metrics)
 
     @hookimpl
     def langadapt_stage_end(self, stage: PlannedStage, outcome: str, artifact: Path | None, seconds: float) -> None:
@@ -52,8 +64,9 @@ class Tracking:
         if artifact is None or stage.stage.output != "Scores":
             return
         for name, found in scores.load(artifact).items():
-            self._tracker.log({f"{stage.name}/{name}/{score['task']} {score['metric']}": score["value"] for score in found}, step=0)
+            self._send(stage.name, 0, {f"{name}/{score['task']} {score['metric']}": score["value"] for score in found})
 
     def finish(self) -> None:
         """Close the tracker's files and connections."""
-        self._tracker.finish()
+        if self._tracker is not None:
+            self._tracker.finish()

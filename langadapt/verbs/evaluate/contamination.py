@@ -84,9 +84,11 @@ def sentence(entry: Mapping[str, Any], encoder: str) -> str:
 
 
 def without_seen(evaluator: Evaluator, keys: frozenset[int]) -> Evaluator | None:
-    """The evaluator on the rows that no encoder of the table was trained on; None where it cannot leave rows out."""
+    """The evaluator on the rows that no encoder of the table was trained on; None where it cannot leave single rows out."""
     data = evaluator.test_data
     field = next((name for name in type(evaluator).model_fields if data is not None and getattr(evaluator, name) is data), None)
-    if field is None or data is None or "task" not in type(evaluator).model_fields or data.format in ("tags", "text"):
+    if field is None or data is None or not evaluator.leaves_out:
         return None
-    return evaluator.model_copy(update={field: data.model_copy(update={"leave_out": keys}), "task": f"{data.name}, unseen rows"})
+    options = evaluator.slot()
+    told = {"task": f"{options.get('task') or data.name}, unseen rows"} if "task" in options else {}
+    return evaluator.model_copy(update={field: data.model_copy(update={"leave_out": keys}), **told})

@@ -11,6 +11,7 @@ from langadapt.contracts.component import Context
 from langadapt.contracts.encoder import Embeds
 from langadapt.contracts.results import Evaluator
 from langadapt.data.check import READERS
+from langadapt.errors import LangadaptError
 
 EXAMPLES = "examples.json"
 
@@ -38,9 +39,14 @@ def some_texts(evaluators: Iterable[Evaluator], ctx: Context) -> list[str]:
     return []
 
 
-def view(encoder: Embeds, texts: list[str], ctx: Context) -> dict[str, Any]:
-    """What a report draws of an encoder: ``map`` (n, 2), ``cosines`` (m, m), ``tokens_a_word``."""
-    vectors = np.asarray(encoder.encode(texts, normalize=True, progress=ctx.log), np.float64)
+def view(encoder: Embeds, texts: list[str], ctx: Context) -> dict[str, Any] | None:
+    """What a report draws of an encoder: ``map`` (n, 2), ``cosines`` (m, m), ``tokens_a_word``; None where its vectors are no numbers."""
+    try:
+        vectors = np.asarray(encoder.encode(texts, normalize=True, progress=ctx.log), np.float64)
+    except LangadaptError:
+        return None
+    if not np.isfinite(vectors).all():
+        return None
     few = vectors[:SHOWN]
     words = sum(len(text.split()) for text in texts)
     tokens = sum(len(encoder.tokenizer.tokenize(text)) for text in texts)

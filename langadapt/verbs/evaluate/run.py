@@ -30,8 +30,8 @@ def run(job: Job) -> dict[str, Any]:
         if isinstance(encoder, Encoder):
             remember(encoder)
         found[name] = _scored(encoder, name, evaluators, job.ctx)
-        if len(texts) > 2 and isinstance(encoder, Encoder) and encoder.gives == "dense":
-            views[name] = view(encoder, texts, job.ctx)
+        if len(texts) > 2 and isinstance(encoder, Encoder) and encoder.gives == "dense" and (shown := view(encoder, texts, job.ctx)):
+            views[name] = shown
     if not any(found.values()):
         raise DataError("no evaluator gave a score", where=job.planned.where, hint="The warnings above say why.")
     scores.add_differences(found)

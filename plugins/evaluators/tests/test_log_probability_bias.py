@@ -88,12 +88,16 @@ def test_ties_are_no_stereotypes_and_kinds_are_scored(tiny: Path, ctx: Context, 
     file.write_text("more\tless\tkind\n" + "\n".join(rows) + "\n", encoding="utf-8")
     data = resource(file, columns={"sentence1": "more", "sentence2": "less", "label": "kind"})
     found = LogProbabilityBias(data=data, samples=100).evaluate(Told(tiny), ctx)  # type: ignore[arg-type]
-    assert {score.task: (score.value, score.n) for score in found} == {
-        "pairs": (30.0, 20),
-        "pairs age": (60.0, 10),
-        "pairs caste": (0.0, 10),
+    values = {(score.task, score.metric): (score.value, score.n) for score in found}
+    assert values == {
+        ("pairs", "distance from 50"): (20.0, 20),
+        ("pairs", "stereotypes"): (30.0, 20),
+        ("pairs age", "distance from 50"): (10.0, 10),
+        ("pairs age", "stereotypes"): (60.0, 10),
+        ("pairs caste", "distance from 50"): (50.0, 10),
+        ("pairs caste", "stereotypes"): (0.0, 10),
     }
-    assert found[0].items.mean() == found[0].value
+    assert [score.higher_is_better for score in found if score.metric == "distance from 50"] == [False] * 3
 
 
 def test_single_sentences_are_refused(tiny: Path, ctx: Context, tmp_path: Path) -> None:
@@ -112,4 +116,4 @@ def test_hindi_pairs_of_indibias(data: Path, model: Path, ctx: Context, tmp_path
         Encoder.load(model, device="cpu", mlm_head=True), ctx
     )
     assert found[0].n == 10
-    assert found[0].value in {10.0 * i for i in range(11)}
+    assert found[1].value in {10.0 * i for i in range(11)}

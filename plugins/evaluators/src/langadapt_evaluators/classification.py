@@ -63,6 +63,10 @@ class Classification(Evaluator):
     def test_data(self) -> Resource:
         return self.test or self.data
 
+    @property
+    def leaves_out(self) -> bool:
+        return self.test is not None
+
     def test_rows(self, ctx: Context) -> list[tuple[str, ...]]:
         return self._parts(ctx)[1].texts
 

@@ -33,6 +33,10 @@ class LayerSweep(Evaluator):
         found: Resource | None = self.evaluator.test_data
         return found
 
+    def test_rows(self, ctx: Context) -> Sequence[tuple[str, ...]] | None:
+        found: Sequence[tuple[str, ...]] | None = self.evaluator.test_rows(ctx)
+        return found
+
     def shared_resource(self) -> Resource | None:
         found: Resource | None = self.evaluator.shared_resource()
         return found

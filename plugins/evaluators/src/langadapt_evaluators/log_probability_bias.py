@@ -26,7 +26,9 @@ class LogProbabilityBias(Evaluator):
     CrowS-Pairs (Nangia et al. 2020, arXiv:2010.00133): two sentences differ in who they speak of; each is scored by the log-probabilities
     of the tokens that both *share*, each hidden in its turn with all others in sight, so that a rare name costs nothing by itself.  Which
     tokens are shared is found by difflib, as the authors do (nyu-mll/crows-pairs, commit 8aaac11); scores are rounded to three
-    decimals and equal ones count as even-handed, as theirs.
+    decimals and pairs with equal ones count as no stereotype, as theirs.
+
+    ``distance from 50`` is what has a direction, and less of it is better.
 
     Tables have the two sentences and a label, the kind of bias (``sentence1`` the more stereotyping one); kinds with ten pairs and more
     are scored by themselves too.  No prompt and no normalizer is applied.
@@ -50,18 +52,22 @@ class LogProbabilityBias(Evaluator):
         more, less = np.array([pair_scores(encoder, texts, ctx) for texts in ctx.log.track(rows.texts, "pairs", len(rows.texts))]).T
         likelier = 100.0 * (np.round(more, 3) > np.round(less, 3))
         task = self.task or self.data.name
-        found = [self._score(task, likelier, ctx)]
+        found = self._scores(task, likelier, ctx)
         kinds = np.array(rows.labels)
         for kind in sorted(set(rows.labels)):
             if (kinds == kind).sum() >= LEAST:
-                found.append(self._score(f"{task} {kind}", likelier[kinds == kind], ctx))
+                found += self._scores(f"{task} {kind}", likelier[kinds == kind], ctx)
         return found
 
-    def _score(self, task: str, likelier: np.ndarray, ctx: Context) -> Score:
+    def _scores(self, task: str, likelier: np.ndarray, ctx: Context) -> list[Score]:
+        """How far from even-handed, which can be compared, and to which side."""
         rng = ctx.rng(f"bootstrap {task} stereotypes")
         low, high, drawn = interval(lambda rows: float(likelier[rows].mean()), len(likelier), rng, self.samples)
-        value = float(likelier.mean())
-        return Score(task, "stereotypes", value, low, high, len(likelier), higher_is_better=False, resampled=drawn, items=likelier)
+        value, away = float(likelier.mean()), np.abs(drawn - 50)
+        least, most = (float(end) for end in np.percentile(away, [2.5, 97.5]))
+        n = len(likelier)
+        distance = Score(task, "distance from 50", abs(value - 50), least, most, n, higher_is_better=False, resampled=away)
+        return [distance, Score(task, "stereotypes", value, low, high, n)]
 
 
 def pair_scores(encoder: Embeds, texts: tuple[str, ...], ctx: Context) -> tuple[float, float]:

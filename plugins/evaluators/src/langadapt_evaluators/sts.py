@@ -43,6 +43,10 @@ class Sts(Evaluator):
     def test_data(self) -> Resource:
         return self.data
 
+    @property
+    def leaves_out(self) -> bool:
+        return True
+
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         paths = fetch(self.data, ctx)
         found: list[Score] = []

@@ -41,6 +41,9 @@ class Tagging(Evaluator):
     def test_data(self) -> Resource:
         return self.test or self.data
 
+    def test_rows(self, ctx: Context) -> list[tuple[str, ...]]:
+        return [(" ".join(word for word, _ in sentence),) for sentence in self._parts(ctx)[1]]
+
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         train, test = self._parts(ctx)
         tags = sorted({tag for sentence in train for _, tag in sentence})
