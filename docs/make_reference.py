@@ -23,7 +23,7 @@ from langadapt.registry.plugins import load_plugins
 from langadapt.registry.registry import Registry
 from langadapt.verbs import VERBS
 
-INTERNAL = ("pinned", "asked", "do")
+INTERNAL = ("pinned", "asked", "leave_out", "do")
 """Fields that no manifest writes."""
 
 FOLDER = Path(__file__).parent / "reference"
