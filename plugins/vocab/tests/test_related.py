@@ -140,12 +140,12 @@ def test_wechsel_joins_the_languages(
 ) -> None:
     """Spaces trained on the two sides; translations must be nearer than chance."""
     old, new = vocabularies
-    polish = train_space(Sentences([p[0].lower() for p in pairs]), FastText(40, 10, 2, skip_gram=True, negative=5), Context())
+    polish = train_space(Sentences([p[0].lower() for p in pairs]), FastText(40, 20, 2, n_grams=(5, 5)), Context())
     file = tmp_path / "pl.vec.txt"
     with file.open("w", encoding="utf-8") as handle:
         for word, vector in zip(polish.words, polish.vectors, strict=True):
             handle.write(f"{word} {' '.join(f'{v:.5f}' for v in vector)}\n")
-    init = Wechsel(dictionary=dictionary, old_vectors=resource(file, "vectors"), dimensions=40, epochs=10, min_count=2)
+    init = Wechsel(dictionary=dictionary, old_vectors=resource(file, "vectors"), dimensions=40, epochs=20, min_count=2)
     found = init.mixture(old, new, [p[1].lower() for p in pairs], Context())
     weighted = [i for i, word in enumerate(found.provenance) if word == "weighted by a static space"]
     assert len(weighted) > 0.6 * len(new.tokens)
