@@ -12,6 +12,7 @@ import pytest
 
 from langadapt.data import seen
 from langadapt.data.seen import SIMILAR, Row, SeenRow, TestTexts, row_key
+from langadapt.manifests.resource import PathSource, Resource, Sources
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -32,6 +33,12 @@ def test_case_and_signs_do_not_hide_a_row() -> None:
 def test_texts_of_signs_alone_are_told_apart() -> None:
     assert seen_rows([("😂😂",)], {"x": ["!!!", "?"]}) == []
     assert seen_rows([("😂😂",)], {"x": [" 😂😂"]})[0].same
+
+
+def test_a_manifest_cannot_leave_rows_out() -> None:
+    """It would stand outside the key: a score from the store would be another one."""
+    with pytest.raises(ValueError, match="no option of a manifest"):
+        Resource(name="x", format="sts", sources=Sources(path=PathSource(paths=["x"])), leave_out=frozenset({1}))
 
 
 def test_one_side_of_a_pair_is_no_row() -> None:

@@ -123,6 +123,13 @@ class Resource(_Strict):
     leave_out: frozenset[int] = Field(default=frozenset(), exclude=True)
     """Rows that are not read, by :func:`langadapt.data.seen.row_key`: a test is scored without what training saw."""
 
+    @field_validator("leave_out")
+    @classmethod
+    def _is_no_option(cls, value: frozenset[int]) -> frozenset[int]:
+        if value:
+            raise ValueError("is what an evaluation sets, and no option of a manifest")
+        return value
+
     pinned: Any = Field(default=None, exclude=True)
     """The chosen source (:class:`langadapt.registry.sources.Pinned`), set when a plan is compiled."""
 
