@@ -52,10 +52,13 @@ class Evaluator(Component):
         """The resource that scores are measured on: tables say how its texts were made, and builds whether training saw them."""
         return None
 
-    @property
-    def leaves_out(self) -> bool:
-        """Whether single rows of `test_data` can be left out and the rest is scored as before: nothing is split or searched anew."""
-        return False
+    def without(self, rows: frozenset[int]) -> Evaluator | None:
+        """The same test without some rows of `test_data`; None where that would split or search anew, and be another test.
+
+        Args:
+            rows: what :meth:`Resource.without <langadapt.manifests.resource.Resource.without>` takes.
+        """
+        return None
 
     def test_rows(self, ctx: Context) -> Sequence[tuple[str, ...]] | None:
         """The texts of each row that scores are measured on, where they are a part of `test_data`; None where they are all of it."""

@@ -24,14 +24,15 @@ WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 
 def row_key(row: Row) -> int:
     """A number for a row's texts in any order, by letters, marks and digits: what differs by case or a full stop is the same row."""
-    plain = sorted(_letters(text) for text in row)
+    plain = sorted(_read(text)[0] for text in row)
     return int.from_bytes(hashlib.blake2b("\0".join(plain).encode(), digest_size=8).digest(), "big")
 
 
-def _letters(text: str) -> str:
-    """A text without case, signs and spaces; one of signs alone (an emoji) as it stands."""
+def _read(text: str) -> tuple[str, list[str]]:
+    """A text without case, signs and spaces (one of signs alone, an emoji, as it stands), and its words."""
     folded = text.casefold()
-    return "".join(WORD.findall(folded)) or folded.strip()
+    words = WORD.findall(folded)
+    return "".join(words) or folded.strip(), words
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class TestTexts:
 
     def __post_init__(self) -> None:
         for i, text in enumerate(self.texts):
-            words = WORD.findall(text.casefold())
-            self._exact.setdefault("".join(words) or text.casefold().strip(), []).append(i)
+            letters, words = _read(text)
+            self._exact.setdefault(letters, []).append(i)
             self._sets.append(_units(words))
             self._counts.update(self._sets[-1])
         for i, units in enumerate(self._sets):
@@ -80,8 +81,8 @@ class TestTexts:
     def read(self, texts: Iterable[str], place: str) -> None:
         """Let training texts stream past."""
         for text in texts:
-            words = WORD.findall(text.casefold())
-            for i in self._exact.get("".join(words) or text.casefold().strip(), ()):
+            letters, words = _read(text)
+            for i in self._exact.get(letters, ()):
                 if i not in self.found or not self.found[i].same:
                     self.found[i] = Match(text, place, True)
             units = _units(words)

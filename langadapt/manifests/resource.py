@@ -130,6 +130,10 @@ class Resource(_Strict):
             raise ValueError("is what an evaluation sets, and no option of a manifest")
         return value
 
+    def without(self, rows: frozenset[int]) -> Resource:
+        """This resource less some rows, by :func:`langadapt.data.seen.row_key`."""
+        return self.model_copy(update={"leave_out": rows})
+
     pinned: Any = Field(default=None, exclude=True)
     """The chosen source (:class:`langadapt.registry.sources.Pinned`), set when a plan is compiled."""
 

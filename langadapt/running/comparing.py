@@ -26,9 +26,7 @@ def compare(runs: Sequence[PastRun]) -> Comparison:
         "scores": scores.plain(tables),
         "grid": dict(zip(("header", "rows"), scores.grid(tables), strict=True)),
         "plans": {name: plan_differences(runs[0], run) for name, run in timed[1:]},
-        "costs": {
-            name: {"seconds": round(sum(run.seconds().values()), 1), "bytes": run.size()} for name, run in zip(names, runs, strict=True)
-        },
+        "costs": {name: {"seconds": round(sum(run.seconds().values()), 1), "bytes": run.size()} for name, run in timed},
     }
 
 

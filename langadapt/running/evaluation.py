@@ -25,7 +25,7 @@ from langadapt.planning.references import substitute
 from langadapt.registry.catalog import Catalog
 from langadapt.registry.registry import Registry
 from langadapt.reports.evaluation import evaluation_page
-from langadapt.verbs.evaluate.examples import EXAMPLES, short, some_texts, view
+from langadapt.verbs.evaluate.examples import EXAMPLES, some_texts, view
 from langadapt.verbs.evaluate.run import records_of
 
 PAGE = "report.html"
@@ -95,7 +95,7 @@ def evaluate(
         LangadaptError: an encoder cannot be opened, or no evaluator can score what it is.
     """
     found = Evaluation()
-    texts = [short(text) for text in _texts(evaluators, context)]
+    texts = some_texts(evaluators, context)
     found.examples = {"texts": texts, "encoders": {}}
     for name in names:
         encoder = _opened(name, evaluators, registry, device)
@@ -118,14 +118,6 @@ def evaluate(
     scores.add_differences(found.scores)
     scores.add_groups(found.scores)
     return found
-
-
-def _texts(evaluators: Sequence[Evaluator], context: Context) -> list[str]:
-    """Texts to look at; data that cannot be read is its evaluator's to refuse."""
-    try:
-        return some_texts(evaluators, context)
-    except LangadaptError:
-        return []
 
 
 def _opened(name: str, evaluators: Sequence[Evaluator], registry: Registry, device: str | None) -> Encoder | Scorer | Baseline:

@@ -18,7 +18,7 @@ from langadapt.files import read_json, write_json
 from langadapt.reports.page import PAGE
 from langadapt.reports.picture import loss_curves
 from langadapt.running import publishing
-from langadapt.running.past import SCORES
+from langadapt.running.past import EVENTS, LOCK, SCORES
 from langadapt.store import Store, disk_error
 from langadapt.verbs.evaluate.contamination import SEEN
 from langadapt.verbs.evaluate.examples import EXAMPLES
@@ -40,7 +40,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "events.jsonl").touch()
+            (self.path / EVENTS).touch()
         except OSError as error:
             raise disk_error(error, f"the run folder {self.path} cannot be written", "--out") from error
         if self.writes:
@@ -62,7 +62,7 @@ class RunFolder:
             for resource in stage.resources()
         }
         facts = {"title": plan.title, "seed": plan.seed, "versions": versions(), "sources": sources, "stages": stages}
-        write_json(self.path / "lock.json", facts)
+        write_json(self.path / LOCK, facts)
 
     def event(self, log: Log, event: str, **values: Any) -> None:
         """Add a line to ``events.jsonl``; a disk that is full is a warning, and ends nothing."""
@@ -70,7 +70,7 @@ class RunFolder:
             return
         line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, ensure_ascii=False)
         try:
-            with (self.path / "events.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as handle:
+            with (self.path / EVENTS).open("a", encoding="utf-8", errors="backslashreplace") as handle:
                 handle.write(line + "\n")
         except OSError as error:
             log.warning(f"events.jsonl: {error.strerror}")

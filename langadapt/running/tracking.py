@@ -37,7 +37,8 @@ class Tracking:
         self._kind: Any = LOGGER_TYPE_TO_CLASS[name]
         self._title, self._folder, self._cpu = plan.title, run / FOLDER, device == "cpu"
         self._tracker: Any = None
-        self._step, self._begun = 0, {"": 0}
+        self._step = 0
+        self._begun: dict[str, int] = {}
 
     def _send(self, stage: str, step: int, values: dict[str, Any]) -> None:
         """One line of figures.  Steps go on from stage to stage, as trackers want them, and names have letters that all of them take."""

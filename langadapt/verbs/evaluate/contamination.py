@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from langadapt.artifacts import dataset
+from langadapt.contracts.component import SilentLog
 from langadapt.contracts.results import Evaluator
 from langadapt.data.check import READERS
 from langadapt.data.seen import Row, SeenRow, find, row_key, seen_rows
@@ -50,11 +52,11 @@ def seen_in_training(job: Job) -> tuple[Seen, dict[str, list[dict[str, Any]]]]:
 
 def _rows(evaluator: Evaluator, job: Job) -> list[Row]:
     """The rows that an evaluator scores on; none where there is no such data, or where reading it is the evaluator's to refuse."""
-    data = evaluator.test_data
+    data, quiet = evaluator.test_data, replace(job.ctx, log=SilentLog())  # the evaluator itself says what it leaves out
     try:
-        rows = evaluator.test_rows(job.ctx)
+        rows = evaluator.test_rows(quiet)
         if rows is None:
-            rows = list(READERS[data.format](data, job.ctx)) if data is not None and data.format in READERS else []
+            rows = list(READERS[data.format](data, quiet)) if data is not None and data.format in READERS else []
     except LangadaptError:
         return []
     return [tuple(row) for row in rows]
@@ -81,14 +83,3 @@ def sentence(entry: Mapping[str, Any], encoder: str) -> str:
         return ""
     how = f"{entry['exact']:,} word for word, {entry['near']:,} nearly"
     return f"{encoder} was trained on {count:,} of the {entry['rows']:,} rows of {entry['task']} ({how}; in {entry['where']})"
-
-
-def without_seen(evaluator: Evaluator, keys: frozenset[int]) -> Evaluator | None:
-    """The evaluator on the rows that no encoder of the table was trained on; None where it cannot leave single rows out."""
-    data = evaluator.test_data
-    field = next((name for name in type(evaluator).model_fields if data is not None and getattr(evaluator, name) is data), None)
-    if field is None or data is None or not evaluator.leaves_out:
-        return None
-    options = evaluator.slot()
-    told = {"task": f"{options.get('task') or data.name}, unseen rows"} if "task" in options else {}
-    return evaluator.model_copy(update={field: data.model_copy(update={"leave_out": keys}), **told})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from langadapt.contracts.component import Context
+from langadapt.contracts.component import Context, SilentLog
 from langadapt.contracts.encoder import Embeds
 from langadapt.contracts.results import Evaluator
 from langadapt.data.check import READERS
@@ -28,12 +29,19 @@ def short(text: str) -> str:
 
 
 def some_texts(evaluators: Iterable[Evaluator], ctx: Context) -> list[str]:
-    """Distinct texts of the first test that has any, in an order of the seed's."""
+    """Distinct texts of the first test that has any, in an order of the seed's, long ones cut.
+
+    Data that cannot be read is its evaluator's to refuse.
+    """
+    quiet = replace(ctx, log=SilentLog())
     for evaluator in evaluators:
         data = evaluator.test_data
         if data is None or data.format not in READERS:
             continue
-        found = list(dict.fromkeys(text for row in READERS[data.format](data, ctx) for text in row if text))
+        try:
+            found = list(dict.fromkeys(short(text) for row in READERS[data.format](data, quiet) for text in row if text))
+        except LangadaptError:
+            continue
         chosen = ctx.rng("texts of a report").permutation(len(found))[:TEXTS]
         return [found[i] for i in chosen]
     return []

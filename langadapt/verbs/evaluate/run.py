@@ -12,16 +12,16 @@ from langadapt.errors import DataError
 from langadapt.files import stable_hash, write_json
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.remembering import remember
-from langadapt.verbs.evaluate.contamination import SEEN, seen_in_training, sentence, without_seen
-from langadapt.verbs.evaluate.examples import EXAMPLES, short, some_texts, view
+from langadapt.verbs.evaluate.contamination import SEEN, seen_in_training, sentence
+from langadapt.verbs.evaluate.examples import EXAMPLES, some_texts, view
 from langadapt.verbs.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:
     found: scores.Scores = {}
-    texts = [short(text) for text in some_texts(job.slot("evaluators"), job.ctx)]
+    texts = some_texts(job.slot("evaluators"), job.ctx)
     seen, told = seen_in_training(job)
-    evaluators = [*job.slot("evaluators"), *(one for i in seen if (one := without_seen(job.slot("evaluators")[i], seen[i])))]
+    evaluators = [*job.slot("evaluators"), *(one for i, rows in seen.items() if (one := job.slot("evaluators")[i].without(rows)))]
     views = {}
     for name, folder in zip(job.planned.inputs["encoders"], job.inputs["encoders"], strict=True):
         for line in filter(None, (sentence(entry, name) for entry in told.get(name, []))):

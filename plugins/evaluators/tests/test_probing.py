@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from langadapt_evaluators.probing import SHARES, Probing, bigram_shift, compression, length, word_content
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from langadapt.contracts.component import Context
 from langadapt.errors import DataError
@@ -76,6 +80,24 @@ def test_a_sentence_has_exactly_one_of_the_words() -> None:
 
 
 def test_compression_is_the_formula() -> None:
+    """Voita & Titov 2020, formula 2, with every label's bits added one by one."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(3, size=400)
+    vectors = rng.normal(size=(400, 5)) + labels[:, None]
+    bits, start = 0.0, 0
+    for end in sorted({max(3, int(share * 400)) for share in SHARES}):
+        if start == 0:
+            bits += end * math.log2(3)
+        else:
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500)).fit(vectors[:start], labels[:start])
+            for vector, label in zip(vectors[start:end], labels[start:end].tolist(), strict=True):
+                known = dict(zip(model.classes_.tolist(), model.predict_proba(vector[None])[0].tolist(), strict=True))
+                bits -= math.log2(0.001 / 3 + 0.999 * known.get(label, 0.0))
+        start = end
+    assert compression(vectors, labels) == pytest.approx(400 * math.log2(3) / bits, rel=1e-6)
+
+
+def test_what_is_known_compresses_and_what_is_not_does_not() -> None:
     """One feature that says the label: after the first block each costs little; without it nothing is gained."""
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=1000)

@@ -63,9 +63,11 @@ class Classification(Evaluator):
     def test_data(self) -> Resource:
         return self.test or self.data
 
-    @property
-    def leaves_out(self) -> bool:
-        return self.test is not None
+    def without(self, rows: frozenset[int]) -> Classification | None:
+        """Of a test of its own; one that is split off `data` would be split anew."""
+        if self.test is None:
+            return None
+        return self.model_copy(update={"test": self.test.without(rows), "task": f"{self.task or self.data.name}, unseen rows"})
 
     def test_rows(self, ctx: Context) -> list[tuple[str, ...]]:
         return self._parts(ctx)[1].texts

@@ -49,7 +49,7 @@ class Probing(Evaluator):
     (Voita & Titov 2020, arXiv:2003.12298): the labels of each block are coded by a probe of the blocks before it, a mean over `orders`
     of the texts.  An accuracy that took many examples to reach compresses little; 1 is no better than guessing.
 
-    For scripts that write spaces between words.
+    For scripts that write spaces between words.  The formulas were stated again in the tests; the authors' own code was not run beside it.
     """
 
     name: ClassVar[str] = "probing"

@@ -43,9 +43,8 @@ class Sts(Evaluator):
     def test_data(self) -> Resource:
         return self.data
 
-    @property
-    def leaves_out(self) -> bool:
-        return True
+    def without(self, rows: frozenset[int]) -> Sts:
+        return self.model_copy(update={"data": self.data.without(rows), "task": f"{self.task or self.data.name}, unseen rows"})
 
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         paths = fetch(self.data, ctx)
