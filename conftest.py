@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -96,14 +95,17 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
     place = os.environ.get("LANGADAPT_TEST_CACHE") or Path(tempfile.gettempdir()) / f"langadapt-tests-{os.getuid()}"
     folder = Path(place) / f"{name}-{code_digest()}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for older in Path(place).glob(f"{name}-*"):  # of other code, and nobody's any more
-        if not older.name.startswith(folder.name) and time.time() - older.stat().st_mtime > 86_400:
+    # Half a gigabyte each, and every change of the code makes another: of the others, the two used last stay.
+    with FileLock(f"{place}/.tidying"):
+        others = [each for each in Path(place).glob(f"{name}-*") if each.is_dir() and each != folder]
+        for older in sorted(others, key=lambda each: each.stat().st_mtime)[:-2]:
             shutil.rmtree(older, ignore_errors=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
             aside = Path(tempfile.mkdtemp(dir=place))
             make(aside)
             aside.rename(folder)
+    folder.touch()  # used last
     return folder
 
 
