@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ NEAR: dict[str, tuple[str, ...]] = {
 """Room → the tests that a fault in it should fail, the quickest first."""
 
 PATIENCE = 420.0
-"""Seconds after which a fault counts as caught: it hangs."""
+"""Seconds after which a fault counts as caught, at the least: it hangs.  Tests that took long without it are given five times as long."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,11 @@ class Passers:
         lines.read()
         self.rooms[room] = lines, json.loads(times.read_text(encoding="utf-8"))
 
+    def patience(self, room: str, tests: Iterable[str] = ()) -> float:
+        """Seconds that these tests, or all of a room, may take."""
+        times = self.rooms[room][1]
+        return max(PATIENCE, 5 * sum(times.get(name, 0.0) for name in (tests or times)))
+
     def __call__(self, mutant: Mutant) -> list[str]:
         lines, times = self.rooms[room_of(mutant)]
         file = next((name for name in lines.measured_files() if name.endswith("/" + mutant.file)), "")
@@ -179,9 +184,10 @@ def judged(mutant: Mutant, tree: Path, passers: Passers) -> dict[str, Any]:
     try:
         ast.parse(planted)
         passing = passers(mutant)
-        outcome = _tested(tree, tuple(passing)) if passing else "survived"
-        if outcome == "survived":
-            outcome = _tested(tree, NEAR[room])
+        outcome = _tested(tree, tuple(passing), patience=passers.patience(room, passing)) if passing else "survived"
+        if outcome == "survived":  # these have just passed: the others of the room
+            others = (*NEAR[room], *(f"--deselect={name}" for name in passing))
+            outcome = _tested(tree, others, patience=passers.patience(room))
     except SyntaxError:
         outcome = "no Python"
     finally:
@@ -206,11 +212,11 @@ def _tested(
         done = subprocess.run(line, cwd=tree, env=environment, capture_output=True, timeout=patience, check=False)
     except subprocess.TimeoutExpired:
         return "caught (hangs)"
-    if done.returncode not in (0, 1, 2):  # failed tests, or a module that cannot be imported any more
+    if done.returncode not in (0, 1, 2, 5):  # 5: none was left; 1 and 2: failed tests, or a module that cannot be imported any more
         raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
     if said is not None:
         said.append(done.stdout.decode())
-    return "survived" if done.returncode == 0 else "caught"
+    return "survived" if done.returncode in (0, 5) else "caught"
 
 
 def main() -> int:

@@ -20,12 +20,15 @@ import pytest
 import torch
 
 from langadapt import Encoder
+from langadapt.contracts.component import Context
 from langadapt.contracts.plan import Request
 from langadapt.errors import ModelError
 from langadapt.files import read_json
 from langadapt.planning.request import overrides, resource_paths
+from langadapt.registry.registry import Registry
 from langadapt.running.build import build
 from langadapt.running.runner import Outcome
+from langadapt.verbs.job import Job
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -392,6 +395,53 @@ def test_a_module_for_queries_and_one_for_documents(make: Build, tiny: Path, tex
         close(encoder.encode(some, adapter=role), together.encode(some, adapter=role))
     apart = np.abs(encoder.encode(some, adapter="query") - encoder.encode(some, adapter="document")).max(1)
     assert apart.min() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.adapters
+def test_prefixes_by_role_run_in_their_library(make: Build, tiny: Path, texts: list[str], registry: Registry) -> None:
+    """Scored as the library reads either role; a hybrid goes on from the trained LoRA, which is in it as it was."""
+    import adapters
+    from transformers import AutoModel
+
+    fast = ("stages.base.max_length=64", "stages.modules.learning_rate=5e-3", "stages.modules.epochs=0.5")
+    prefix = "{use: semi-siamese-prefix, length: 4, bottleneck_size: 16}"
+    outcome = make("clinical", *fast, f"stages.modules.adaptation={prefix}", name="prefixes", recipe="semi-siamese")
+    folder, some = release(outcome), texts[::3]
+    assert list(read_json(folder / "scores.json")) == ["base", "modules"]
+    scored = Job(outcome.plan.stage("scores"), {}, folder, Context(), registry).inference(artifact(outcome, "modules"))
+    vectors = {}
+    for role in ("query", "document"):
+        theirs = AutoModel.from_pretrained(tiny, add_pooling_layer=False)
+        adapters.init(theirs)
+        theirs.load_adapter(str(folder / role), use_safetensors=True, set_active=True)
+        vectors[role] = scored.encode(some, adapter=scored.role(role))
+        close(vectors[role], pooled(theirs.eval(), tiny, some))
+    assert np.abs(vectors["query"] - vectors["document"]).max(1).min() > 1e-3
+    with pytest.raises(ModelError, match="no adapter 'both'.*query, document"):
+        scored.encode(some, adapter="both")
+    with pytest.raises(ModelError, match="Name one for all texts"):
+        scored.encode(some[:2], adapter=["query", "document"])
+
+    lora = artifact(make("clinical", *fast, name="roles", recipe="semi-siamese"), "modules")
+    hybrid = f"{{use: semi-siamese-hybrid, first: semi-siamese, over: {lora}, then: {{use: semi-siamese-prefix, shared: all, length: 4}}}}"
+    outcome = make("clinical", *fast, f"stages.modules.adaptation={hybrid}", name="hybrid", recipe="semi-siamese")
+    kept, after = (path / "query" / "adapter_model.safetensors" for path in (lora, artifact(outcome, "modules") / "first"))
+    assert {name: tensor.tolist() for name, tensor in _tensors(kept).items()} == {n: t.tolist() for n, t in _tensors(after).items()}
+    scored = Job(outcome.plan.stage("scores"), {}, folder, Context(), registry).inference(artifact(outcome, "modules"))
+    before, now = Encoder.load(lora, device="cpu"), {role: scored.encode(some, adapter=role) for role in scored.roles}
+    assert all(np.abs(now[role] - before.encode(some, adapter=role)).max() > 1e-3 for role in now)
+    assert np.abs(now["query"] - now["document"]).max(1).min() > 1e-3
+    folder = release(outcome)
+    assert list(read_json(folder / "scores.json")) == ["base", "modules"]
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert not any(
+        str(lora.parent) in (folder / name).read_text(encoding="utf-8") for name in ("README.md", "adapter.json", "provenance.json")
+    )
+    code = card.partition("```python\n")[2].partition("```")[0]  # what the card says loads it
+    named: dict[str, Any] = {}
+    exec(code.replace("PATH_OR_HUB_ID_OF_THE_BASE", str(tiny)).replace("PATH_OF_THIS", str(folder)), named)
+    close(now["query"], pooled(named["model"].eval(), tiny, some))
 
 
 # a decoder in 8 bit ----------------------------------------------------------------------------------------------------

@@ -209,13 +209,38 @@ def name_base(folder: Path, record: AdapterRecord, hub_id: str, revision: str) -
         (part / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
 
 
-def card_facts(record: AdapterRecord, hub_id: str, served: bool, composition: bool) -> dict[str, Any]:
+def card_facts(record: AdapterRecord, hub_id: str, served: bool, folder: Path) -> dict[str, Any]:
     """What a card says of an adapter released alone.
 
     Args:
         record: as released.
         hub_id: of the base, empty where it is not on the Hub.
         served: langadapt serves it, and not its own library alone.
-        composition: the folder is a composition of several adapters.
+        folder: the release's.
     """
-    return {"adapter": dataclasses.asdict(record), "hub_base": hub_id, "served": served, "composition": composition}
+    composition = (folder / SETUP).is_file()
+    return {
+        "adapter": dataclasses.asdict(record),
+        "hub_base": hub_id,
+        "served": served,
+        "composition": composition,
+        "parts": _parts(folder),
+    }
+
+
+def _parts(folder: Path) -> dict[str, str]:
+    """Subfolder of either library's part, where an adapter has a part of each (a hybrid); else nothing."""
+    files = {"peft": "adapter_model.safetensors", "adapters": "adapter.safetensors"}
+    found = {library: sorted(folder.glob(f"*/*/{name}")) for library, name in files.items()}
+    if not all(found.values()):
+        return {}
+    return {library: paths[0].parent.parent.name for library, paths in found.items()}
+
+
+def without_paths(record: AdapterRecord) -> AdapterRecord:
+    """The record without folders of this machine: of trained adapters that it stands on, their names alone."""
+    over = record.adaptation.get("over")
+    if over is None:
+        return record
+    names = [Path(one).name for one in over] if isinstance(over, list) else Path(str(over)).name
+    return dataclasses.replace(record, adaptation={**record.adaptation, "over": names})

@@ -196,10 +196,10 @@ def write_alone(source: Source, folder: Path) -> None:
         hub_id, revision = source.base_name, ""
     adapters.name_base(folder, record, hub_id, revision)
     hub_id = hub_id or facts.get("hub_base", "")  # an earlier release has it in peft's settings already
-    record = record.with_base(origin=source.base_name or record.base.origin or hub_id, artifact="")
+    record = adapters.without_paths(record.with_base(origin=source.base_name or record.base.origin or hub_id, artifact=""))
     adapters.save(record, folder)
     write_json(folder / encoders.SETTINGS, dataclasses.asdict(source.settings))
-    told = adapters.card_facts(record, hub_id, _is_served(source), (folder / adapters.SETUP).is_file())
+    told = adapters.card_facts(record, hub_id, _is_served(source), folder)
     reading = {"max_length": source.settings.max_length, "pooler": source.settings.pooler, "prompt": source.settings.prompt}
     facts = {**facts, **told, **reading}
     write_json(folder / PROVENANCE, facts)

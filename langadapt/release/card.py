@@ -213,11 +213,20 @@ def _in_library(facts: dict[str, Any]) -> list[str]:
     load = ["from transformers import AutoModel", f'base = AutoModel.from_pretrained("{hub or "PATH_OR_HUB_ID_OF_THE_BASE"}")']
     if record["library"] == "peft":
         return ["from peft import PeftModel", *load, f'model = PeftModel.from_pretrained(base, "{folder}")']
+    start = ["import adapters", *load, "adapters.init(base)"]
     if facts["composition"]:
-        last = 'base.load_adapter_setup("PATH_OF_THIS", set_active=True, use_safetensors=True)'
-    else:
-        last = 'base.load_adapter("PATH_OF_THIS", load_as="mine", set_active=True, use_safetensors=True)'
-    return ["import adapters", *load, "adapters.init(base)", last]
+        return [*start, 'base.load_adapter_setup("PATH_OF_THIS", set_active=True, use_safetensors=True)']
+    if parts := facts["parts"]:
+        return [*start, _prefixed(f"{parts['adapters']}/{record['roles'][0]}"), *_wrapped(f"{parts['peft']}/{record['roles'][0]}")]
+    return [*start, _prefixed(folder.removeprefix("PATH_OF_THIS").lstrip("/"))]
+
+
+def _prefixed(part: str) -> str:
+    return f'base.load_adapter("{"/".join(filter(None, ("PATH_OF_THIS", part)))}", load_as="mine", set_active=True, use_safetensors=True)'
+
+
+def _wrapped(part: str) -> list[str]:
+    return ["from peft import PeftModel", f'model = PeftModel.from_pretrained(base, "PATH_OF_THIS/{part}")']
 
 
 def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from langadapt.contracts.component import Context
 from langadapt.contracts.encoder import Embeds, Scores
 from langadapt.contracts.training import LightAdaptation
 from langadapt.contracts.vectors import Pooler
+from langadapt.inference.by_role import ByRole
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.scorer import Scorer
 from langadapt.registry.registry import Registry
@@ -87,4 +89,7 @@ class Job:
         loaded.settings, _ = encoders.read_settings(folder)
         adaptation.load(loaded.model, folder)
         module = loaded.module(self.pooler(loaded))
-        return Encoder(loaded, (module if record.quantization else module.to(self.ctx.device)).eval(), self.slot("normalizer"))
+        module = (module if record.quantization else module.to(self.ctx.device)).eval()
+        if not record.roles:
+            return Encoder(loaded, module, self.slot("normalizer"))
+        return ByRole(loaded, module, self.slot("normalizer"), record.roles, partial(adaptation.activate, loaded.model))

@@ -121,14 +121,14 @@ def _adapter(job: Job, source: Path) -> dict[str, Any]:
     hub_id, revision = adapters.hub_origin(facts["stages"], record.base.artifact)
     adapters.name_base(job.folder, record, hub_id, revision)
     origin = next((r["origin"] or r["from"] for r in facts["resources"] if r["name"] == "encoder"), "")
-    record = record.with_base(origin=origin, artifact="")
+    record = adapters.without_paths(record.with_base(origin=origin, artifact=""))
     adapters.save(record, job.folder)
     settings, _ = encoders.read_settings(source)
     normalizer = job.slot("normalizer")
     if normalizer is not None:  # the base's tokenizer knows nothing of it: the encoder applies it to the adapter's texts
         settings = settings.with_(normalizer=normalizer.slot(), normalizer_in_tokenizer=False)
         write_json(job.folder / encoders.SETTINGS, dataclasses.asdict(settings))
-    told = adapters.card_facts(record, hub_id, servable(source), (job.folder / adapters.SETUP).is_file())
+    told = adapters.card_facts(record, hub_id, servable(source), job.folder)
     return {**told, "max_length": settings.max_length, "pooler": settings.pooler, "prompt": settings.prompt}
 
 

@@ -2,6 +2,7 @@
 
 from langadapt.testing import conformance
 
-APART = dict.fromkeys(("adaptation/stack", "adaptation/fuse", "adaptation/average"), "stands on trained adapters: tests/test_adapters.py")
+OVER = ("adaptation/stack", "adaptation/fuse", "adaptation/average", "adaptation/semi-siamese-hybrid")
+APART = dict.fromkeys(OVER, "stands on trained adapters: tests/test_adapters.py, tests/test_semi_siamese.py")
 
 test_conformance = conformance("langadapt_adapters.plugin", apart=APART)

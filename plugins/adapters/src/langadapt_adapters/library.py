@@ -27,6 +27,7 @@ for _name in ("adapters.model_mixin", "bitsandbytes"):  # 'none are activated' w
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 if TYPE_CHECKING:
+    import torch
     from adapters import AdapterModelInterface
     from adapters.composition import AdapterCompositionBlock
     from transformers import PretrainedConfig, PreTrainedModel
@@ -183,10 +184,20 @@ def save_plain(model: PreTrainedModel, folder: Path, name: str = NAME) -> None:
         if model.adapters_config.get(name).architecture == PREFIX:
             loader = AdapterLoader(body, use_safetensors=True)
             weights, settings = loader.save_to_state_dict(name)
-            save_file({key: weight for key, weight in weights.items() if ALIAS not in key}, folder / WEIGHTS)
+            save_file(_as_they_act(body, {key: weight for key, weight in weights.items() if ALIAS not in key}), folder / WEIGHTS)
             loader.weights_helper.save_weights_config(str(folder), settings)
         else:
             body.save_adapter(str(folder), name, use_safetensors=True)
+
+
+def _as_they_act(body: PreTrainedModel, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights that something else makes (parametrised ones) as what it makes, in place of what it makes them from."""
+    made = {key.partition(".parametrizations.") for key in weights if ".parametrizations." in key}
+    found = {key: weight for key, weight in weights.items() if ".parametrizations." not in key}
+    for module, _, rest in made:
+        name = rest.partition(".")[0]
+        found[f"{module}.{name}"] = getattr(body.get_submodule(module), name).detach().contiguous()
+    return found
 
 
 def save_fusion(model: PreTrainedModel, folder: Path, name: str) -> None:

@@ -25,7 +25,8 @@ class SemiSiamese(TwinLora):
     update and gives queries and documents values of their own (its ``hv`` models); ``shared: value`` is its ``hq``.  Defaults are
     the authors': rank 16, first factors drawn from N(0, 0.02²), dropout 0.1, and a scale of one half: their code multiplies by
     rank/alpha = 16/32 where LoRA multiplies by alpha/rank, so `alpha` is 8 here.  `output` adds what the paper calls LoRA+, an update of
-    attention's output that both readers share.  Not here: prefixes with a common and a divided half, and the sequential hybrids of both.
+    attention's output that both readers share.  Prefixes with a common and a divided half are
+    ``semi-siamese-prefix``, and hybrids of both, one after the other, ``semi-siamese-hybrid``.
 
     Each role is saved whole, so either serves as an adapter of its own.
     """
