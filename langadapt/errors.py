@@ -59,6 +59,10 @@ class DataError(LangadaptError):
     """A data file is missing, malformed or empty."""
 
 
+class SourceError(DataError):
+    """A data file cannot be had now (no network, changed meanwhile): the next run may find it."""
+
+
 class ModelError(LangadaptError):
     """A checkpoint or tokenizer cannot be used."""
 

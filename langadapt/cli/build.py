@@ -48,6 +48,8 @@ def command(ctx: click.Context, /, processes: int, device: str, track: str | Non
     )
     if int(os.environ.get("RANK", "0")) == 0:
         _say(outcome, as_json)
+        if outcome.unscored:  # the release is there, and whoever started this must still look
+            ctx.exit(2)
 
 
 def _relaunched(processes: int, device: str) -> int:
@@ -77,6 +79,7 @@ def _say(outcome: Any, as_json: bool) -> None:
             "keys": keys,
             "seconds": round(outcome.seconds, 1),
             "warnings": outcome.warnings,
+            "unscored": outcome.unscored,
         }
         click.echo(dumps(result))
         return
@@ -98,7 +101,7 @@ def _say(outcome: Any, as_json: bool) -> None:
             "This is a starter release, for trying things out: its base is a 4-bit round trip or its pairs come from a small grammar.\n"
             f"The full build: {full_build(facts)}"
         )
-    for line in [*(f"The data: {warning}." for warning in outcome.warnings), *_warnings(found, facts)]:
+    for line in [*(f"The data: {warning}." for warning in outcome.warnings), *_warnings(found, facts), *outcome.unscored]:
         click.secho(line, fg="yellow")
     if release:
         click.echo("\n".join(_next_steps(release, facts)))

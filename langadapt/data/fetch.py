@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from langadapt.contracts.component import Component, Context
-from langadapt.errors import DataError, StoreError
+from langadapt.errors import DataError, SourceError, StoreError
 from langadapt.files import damage, digests, file_digest, path_identity, read_json, stable_hash, stamps, write_json
 from langadapt.manifests.resource import Resource
 from langadapt.settings_files import regular
@@ -66,7 +66,7 @@ def check_unchanged(resource: Resource) -> None:
     """Hold a local resource against the bytes that its plan was made of.
 
     Raises:
-        DataError: a file was replaced or changed since.
+        SourceError: a file was replaced or changed since.
     """
     pinned: Pinned = resource.pinned
     if pinned.place != "path":
@@ -77,8 +77,8 @@ def check_unchanged(resource: Resource) -> None:
         if pin_files(pinned.paths)[0] == pinned.identity:  # touched, or copied over by itself
             return
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=str(error.filename)) from error
-    raise DataError(
+        raise SourceError(f"cannot be read: {error.strerror or error}", where=str(error.filename)) from error
+    raise SourceError(
         f"resource '{resource.name}' changed since the plan was made",
         where=", ".join(str(path) for path in pinned.paths),
         hint="Run the same command again: it makes a new plan of the new files; nothing was kept of the mixture.",
@@ -89,7 +89,7 @@ def fetch(resource: Resource, ctx: Context) -> list[Path]:
     """The files of a pinned data resource, or the one folder of a checkpoint.
 
     Raises:
-        DataError: the Hub cannot be reached or holds no such files.
+        SourceError: the Hub cannot be reached or holds no such files.
     """
     pinned = resource.pinned
     assert isinstance(pinned, Pinned), f"resource '{resource.name}' is not pinned"
@@ -145,7 +145,7 @@ def _from_hub(resource: Resource, pinned: Pinned) -> list[Path]:
         return [folder]
     found = sorted({path for pattern in patterns for path in folder.glob(pattern)})
     if not found:
-        raise DataError(f"resource '{resource.name}': {pinned.hub_id} holds no file matching {', '.join(patterns)}")
+        raise SourceError(f"resource '{resource.name}': {pinned.hub_id} holds no file matching {', '.join(patterns)}")
     return found
 
 
@@ -153,14 +153,14 @@ def _check_blobs(folder: Path) -> None:
     """Hold the Hub's files on this machine against their names: its cache calls a file by sha256, or by git's digest.
 
     Raises:
-        DataError: a file is not what the Hub sent.
+        SourceError: a file is not what the Hub sent.
     """
     for path in sorted(folder.rglob("*")):
         blob = path.resolve()
         if not path.is_symlink() or not blob.is_file() or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
             continue
         if (file_digest(blob) if len(blob.name) == 64 else _git_digest(blob)) != blob.name:
-            raise DataError(
+            raise SourceError(
                 "is not what the Hub sent: its digest differs",
                 where=str(path),
                 hint=f"Delete {blob} and run the same command again; it is fetched anew.",
@@ -198,7 +198,7 @@ def _cached_commit(hub_id: str, revision: str, encoder: bool) -> str | None:
     return ref.read_text().strip() if ref.is_file() else None
 
 
-def hub_error(name: str | None, hub_id: str, error: Exception) -> DataError:
+def hub_error(name: str | None, hub_id: str, error: Exception) -> SourceError:
     """One paragraph for whatever the Hub client raised; `name` is the resource's, None for an encoder loaded outright."""
     kind = type(error).__name__
     if name is None:
@@ -207,11 +207,11 @@ def hub_error(name: str | None, hub_id: str, error: Exception) -> DataError:
         what, local = f"resource '{name}': ", f"Check the network, or give local files with --resource {name}=PATH"
         local += " (or --base PATH)." if name == "encoder" else "."
     if kind in ("RepositoryNotFoundError", "GatedRepoError", "HFValidationError", "RevisionNotFoundError"):
-        return DataError(
+        return SourceError(
             f"{what}the Hub has no repository '{hub_id}' that you may read ({kind})",
             hint="Check the spelling, or run 'hf auth login' if it is private or gated.",
         )
-    return DataError(
+    return SourceError(
         f"{what}cannot reach the Hub for '{hub_id}' ({kind})",
         hint=local,
     )

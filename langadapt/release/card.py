@@ -352,7 +352,9 @@ def _scores(scores: score_tables.Scores, facts: dict[str, Any]) -> str:
     warning = f"\n> **This release is worse than `{first}`** on {'; '.join(worse)}.\n" if worse else ""
     seen = "".join(f"- {line}\n" for line in facts.get("seen", []))
     seen = f"\nRows of these tests that stand in training data, word for word or nearly:\n\n{seen}" if seen else ""
-    return f"## Scores\n\n{note}\n{warning}\n{table}\n{seen}\n![scores](scores.svg)\n"
+    missing = "".join(f"- {line}\n" for line in facts.get("unscored", []))
+    missing = f"\nTests without a score:\n\n{missing}" if missing else ""
+    return f"## Scores\n\n{note}\n{warning}\n{table}\n{seen}{missing}\n![scores](scores.svg)\n"
 
 
 def _making(facts: dict[str, Any]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from langadapt.reports.report import closer_looks, examples, score_tables
-from langadapt.reports.shell import page
+from langadapt.reports.shell import listed, page
 
 
 def evaluation_page(found: Mapping[str, Any]) -> str:
@@ -16,10 +15,9 @@ def evaluation_page(found: Mapping[str, Any]) -> str:
     Args:
         found: ``scores``, ``grids``, ``drawings`` and ``examples`` as a report has them, ``title``, and ``problems``, sentences.
     """
-    problems = "".join(f"<li>{escape(problem)}</li>" for problem in found["problems"])
     sections = [
         ("Scores", score_tables(found)),
-        ("Without a score", f"<ul>{problems}</ul>" if problems else ""),
+        ("Without a score", listed(found["problems"])),
         ("Closer looks", closer_looks(found)),
         ("Texts as the encoders place them", examples(found)),
     ]

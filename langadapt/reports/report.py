@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langadapt.reports.flow import flow
-from langadapt.reports.shell import chart, facts, page, table
+from langadapt.reports.shell import chart, facts, listed, page, table
 
 REPORT, FACTS = "report.html", "report.json"
 
@@ -22,6 +22,7 @@ def report_page(found: Facts) -> str:
     sections = [
         ("Summary", _summary(found)),
         ("Scores", score_tables(found)),
+        ("Without a score", listed(found.get("problems", []))),
         ("Test rows seen in training", _seen(found)),
         ("Closer looks", closer_looks(found)),
         ("Texts as the encoders place them", examples(found)),

@@ -71,3 +71,8 @@ def chart(kind: str, about: str, **options: Any) -> str:
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """Terms and what they are; those without a value are left out."""
     return "<dl>" + "".join(f"<div><dt>{escape(term)}</dt><dd>{escape(value)}</dd></div>" for term, value in pairs if value) + "</dl>"
+
+
+def listed(lines: Sequence[str]) -> str:
+    """Sentences as a list; nothing where there are none."""
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""

@@ -22,6 +22,7 @@ from langadapt.running.past import EVENTS, LOCK, SCORES
 from langadapt.store import Store, disk_error
 from langadapt.verbs.evaluate.contamination import SEEN
 from langadapt.verbs.evaluate.examples import EXAMPLES
+from langadapt.verbs.evaluate.run import UNSCORED
 from langadapt.version import __version__
 
 
@@ -83,12 +84,16 @@ class RunFolder:
             if stage.stage.output == "Scores":
                 folder = fresh / stage.name
                 folder.mkdir(parents=True)
-                for name in (scores.SCORES, scores.SAMPLES, scores.DRAWINGS, EXAMPLES, SEEN):
+                for name in (scores.SCORES, scores.SAMPLES, scores.DRAWINGS, EXAMPLES, SEEN, UNSCORED):
                     if (store.path(stage.key) / name).is_file():
                         shutil.copyfile(store.path(stage.key) / name, folder / name)
         shutil.rmtree(self.path / SCORES, ignore_errors=True)
         if fresh.is_dir():
             fresh.rename(self.path / SCORES)
+
+    def unscored(self) -> list[str]:
+        """A sentence for each test that an encoder has no score on."""
+        return [line for file in sorted((self.path / SCORES).glob(f"*/{UNSCORED}")) for line in read_json(file)]
 
     def show(self, plan: Plan, store: Store) -> None:
         """``losses.svg`` of the stages that trained, and ``data-STAGE.html`` of the translated data sets."""

@@ -46,6 +46,8 @@ class Outcome:
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
     """What was noticed in the data before anything ran."""
+    unscored: list[str] = field(default_factory=list)
+    """A sentence for each test that an encoder has no score on."""
 
 
 class Runner:
@@ -124,6 +126,7 @@ class Runner:
         if self.rank == 0:
             self.folder.show(self.plan, self.store)
             self.folder.keep_scores(self.plan, self.store)
+            self.outcome.unscored = self.folder.unscored()
             self.outcome.release = self.folder.publish(self.plan, self.store)
             self._event("build_end", ran=self.outcome.ran, reused=self.outcome.reused)
             try:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from langadapt.artifacts import scores
 from langadapt.contracts.component import Context
 from langadapt.contracts.results import Evaluator
-from langadapt.errors import DataError
+from langadapt.errors import DataError, LangadaptError, SourceError
 from langadapt.files import stable_hash, write_json
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.remembering import remember
 from langadapt.verbs.evaluate.contamination import SEEN, seen_in_training, sentence
 from langadapt.verbs.evaluate.examples import EXAMPLES, some_texts, view
 from langadapt.verbs.job import Job
+
+UNSCORED = "unscored.json"
+"""A sentence for each test that an encoder has no score on; absent where there is none."""
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -23,37 +27,65 @@ def run(job: Job) -> dict[str, Any]:
     seen, told = seen_in_training(job)
     evaluators = [*job.slot("evaluators"), *(one for i, rows in seen.items() if (one := job.slot("evaluators")[i].without(rows)))]
     views = {}
+    failures: list[Failure] = []
     for name, folder in zip(job.planned.inputs["encoders"], job.inputs["encoders"], strict=True):
         for line in filter(None, (sentence(entry, name) for entry in told.get(name, []))):
             job.ctx.log.warning(line)
         encoder = job.teacher(folder, any(evaluator.needs_mlm_head for evaluator in job.slot("evaluators")))
         if isinstance(encoder, Encoder):
             remember(encoder)
-        found[name] = _scored(encoder, name, evaluators, job.ctx)
+        found[name] = _scored(encoder, name, evaluators, failures, job.ctx)
         if len(texts) > 2 and isinstance(encoder, Encoder) and encoder.gives == "dense" and (shown := view(encoder, texts, job.ctx)):
             views[name] = shown
     if not any(found.values()):
+        if failures:
+            raise failures[0].error
         raise DataError("no evaluator gave a score", where=job.planned.where, hint="The warnings above say why.")
     scores.add_differences(found)
     scores.add_groups(found)
     scores.save(found, job.folder)
     write_json(job.folder / SEEN, told)
+    if failures:
+        write_json(job.folder / UNSCORED, list(dict.fromkeys(map(str, failures))))
     if views:
         write_json(job.folder / EXAMPLES, {"texts": texts, "encoders": views})
     return {"type": "Scores"}
 
 
-def _scored(encoder: Any, name: str, evaluators: Sequence[Evaluator], ctx: Context) -> list[dict[str, Any]]:
-    """One encoder on every test; a test of whose rows too few are unseen is said and left out."""
+@dataclass(frozen=True)
+class Failure:
+    """A test that an encoder has no score on."""
+
+    encoder: str
+    evaluator: Evaluator
+    error: LangadaptError
+
+    def __str__(self) -> str:
+        data = self.evaluator.test_data
+        of = f" on {data.name}" if data is not None else ""
+        where = (self.error.where or "").rpartition("/")[2]  # a card goes where this machine's folders say nothing
+        return f"{self.encoder} has no score by {self.evaluator.name}{of}: {f'{where}: ' if where else ''}{self.error.what}"
+
+
+def _scored(encoder: Any, name: str, evaluators: Sequence[Evaluator], failures: list[Failure], ctx: Context) -> list[dict[str, Any]]:
+    """One encoder on every test: what a test cannot be scored for is said, and the others go on.
+
+    Raises:
+        SourceError: data cannot be had now; the stage is made again by the next run.
+    """
     found = []
     for evaluator in evaluators:
         ctx.log.info(f"{name}: {evaluator.name}")
         try:
             rows, problems = records_of(encoder, evaluator, ctx)
-        except DataError as error:
-            if not left_out(evaluator):
-                raise
-            rows, problems = [], [f"no score on the rows that training did not see: {error.what}"]
+        except SourceError:
+            raise
+        except LangadaptError as error:
+            if left_out(evaluator):  # too few rows are unseen: nothing is wrong with the test
+                rows, problems = [], [f"no score on the rows that training did not see: {error.what}"]
+            else:
+                failures.append(Failure(name, evaluator, error))
+                rows, problems = [], [f"no score by {evaluator.name}: {error}"]
         found += rows
         for problem in problems:
             ctx.log.warning(f"{name}: {problem}")
