@@ -20,7 +20,7 @@ slow:
 coverage:
 	pytest --cov=langadapt --cov-report=term:skip-covered
 
-# 200 one-token faults in the core, each before the tests near it (pip install cosmic-ray); an hour or two.
+# 200 one-token faults in the core, each before the tests that pass its line (pip install cosmic-ray); some hours.
 mutate:
 	python tests/mutate.py
 

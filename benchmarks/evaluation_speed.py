@@ -57,7 +57,7 @@ def search() -> None:
 
     from langadapt.contracts.component import Context
     from langadapt.manifests.resource import PathSource, Resource, Sources
-    from langadapt.running.metering import Meter
+    from langadapt.metering import Meter
 
     rng = np.random.default_rng(0)
     passages = rng.normal(size=(100_000, 384)).astype(np.float32)

@@ -6,8 +6,8 @@ The faults are cosmic-ray's (pip install cosmic-ray).  Every fault is planted in
 touched, and what was tried stands in the output file: the same command goes on where it stopped.  Faults that change no behaviour by
 their place alone (annotations, messages of errors, the words of a log) are left out before the draw.
 
-The tests of every room run once without a fault, under coverage (pip install pytest-cov).  A fault is then put before those that pass its
-line, the quickest first, and before all the others of its room if these do not see it.
+The fast suite runs once without a fault, under coverage (pip install pytest-cov), commands in processes of their own included.  A fault
+is then put before the tests that pass its line, the quickest first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import itertools
 import json
 import os
 import random
@@ -31,36 +32,17 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
-NEAR: dict[str, tuple[str, ...]] = {
-    "artifacts": (
-        "tests/hostile/test_folders.py",
-        "tests/test_scores.py",
-        "tests/modeling",
-        "tests/inference/test_encode.py",
-        "tests/test_scorer.py",
-    ),
-    "data": ("tests/hostile/test_data_files.py", "tests/test_data_check.py", "plugins/data/tests", "tests/hostile/test_integrity.py"),
-    "files": ("tests/hostile/test_integrity.py", "tests/test_keys.py"),
-    "inference": ("tests/inference", "plugins/adapters/tests/test_bank_serves.py", "tests/test_scorer.py"),
-    "manifests": ("tests/hostile/test_manifests.py", "tests/test_keys.py", "tests/cli/test_bad_plans.py"),
-    "modeling": (
-        "tests/modeling",
-        "tests/inference/test_encode.py",
-        "tests/hostile/test_folders.py",
-        "tests/hostile/test_architectures.py",
-    ),
-    "planning": ("tests/test_keys.py", "tests/test_adapter_plans.py", "tests/hostile/test_manifests.py", "tests/cli/test_bad_plans.py"),
-    "registry": ("tests/cli/test_bad_plans.py", "tests/cli/test_commands.py", "tests/test_conformance.py"),
-    "release": ("tests/test_release.py", "tests/test_adapter_releases.py", "tests/cli/test_release.py"),
-    "running": ("tests/hostile/test_integrity.py", "tests/test_build.py"),
-    "store": ("tests/hostile/test_integrity.py", "tests/test_build.py"),
-    "training": ("tests/training", "tests/test_conformance.py", "plugins/objectives/tests/test_conformance.py"),
-    "verbs": ("tests/test_doors.py", "tests/test_adapter_plans.py", "tests/hostile/test_integrity.py", "tests/test_vocabulary_recipes.py"),
-}
-"""Room → the tests that a fault in it should fail, the quickest first."""
+ROOMS = (
+    "artifacts", "data", "files", "inference", "manifests", "modeling", "planning", "registry", "release", "running", "store", "training",
+    "verbs",
+)  # fmt: skip
+"""Where faults are planted."""
 
-PATIENCE = 420.0
+PATIENCE = 240.0
 """Seconds after which a fault counts as caught, at the least: it hangs.  Tests that took long without it are given five times as long."""
+
+MOST, SECONDS = 60, 120.0
+"""Of a line that many tests pass, so many are asked, and no more than take so long."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +94,7 @@ def _quiet_lines(tree: ast.Module) -> set[int]:
 def drawn(tree: Path, count: int, seed: int) -> list[Mutant]:
     """A sample without two faults on one line, every place as likely as another."""
     places: dict[tuple[str, int], list[Mutant]] = {}
-    for room in NEAR:
+    for room in ROOMS:
         path = tree / "langadapt" / room
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
             for mutant in candidates(file, tree):
@@ -122,50 +104,58 @@ def drawn(tree: Path, count: int, seed: int) -> list[Mutant]:
     return [rng.choice(places[place]) for place in chosen]
 
 
-def room_of(mutant: Mutant) -> str:
-    """The room that a fault is planted in."""
-    return Path(mutant.file).with_suffix("").parts[1]
-
-
 class Passers:
     """Which tests pass a line, the quickest first."""
 
-    MOST = 40
-    """Of a line that all tests pass, so many tell enough before the whole room is asked."""
-
     def __init__(self, folder: Path, tree: Path) -> None:
-        self.folder, self.tree = folder, tree
-        self.rooms: dict[str, tuple[Any, dict[str, float]]] = {}
-
-    def watch(self, room: str) -> None:
-        """Run a room's tests without a fault, once for a commit; what fails then would count as caught later."""
-        data, times = self.folder / f"{room}.coverage", self.folder / f"{room}.times"
-        if not times.is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            watched = ("--cov=langadapt", "--cov-context=test", "--cov-report=", "--durations=0", "--durations-min=0", "-vv")
-            said: list[str] = []
-            outcome = _tested(self.tree, (*watched, *NEAR[room]), {"COVERAGE_FILE": str(data)}, said, patience=4 * PATIENCE)
-            if outcome != "survived":
-                raise SystemExit(f"the tests near langadapt/{room} fail without any fault: {' '.join(NEAR[room])}\n{said[0][-3000:]}")
-            found = re.findall(r"^([0-9.]+)s call +(\S.*)$", said[0], re.MULTILINE)
-            times.write_text(json.dumps({name: float(seconds) for seconds, name in found}), encoding="utf-8")
+        self.tree, self.data, self.kept = tree, folder / "suite.coverage", folder / "times.json"
+        if not self.kept.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._watch()
         from coverage import CoverageData
 
-        lines = CoverageData(str(data))
-        lines.read()
-        self.rooms[room] = lines, json.loads(times.read_text(encoding="utf-8"))
+        self.lines = CoverageData(str(self.data))
+        self.lines.read()
+        self.times: dict[str, float] = json.loads(self.kept.read_text(encoding="utf-8"))
+        self.files = {name.partition("/langadapt/langadapt/")[2]: name for name in self.lines.measured_files()}
 
-    def patience(self, room: str, tests: Iterable[str] = ()) -> float:
-        """Seconds that these tests, or all of a room, may take."""
-        times = self.rooms[room][1]
-        return max(PATIENCE, 5 * sum(times.get(name, 0.0) for name in (tests or times)))
+    def _watch(self) -> None:
+        """Run the suite without a fault, once for a commit; what fails then would count as caught later."""
+        config = self.data.with_name("coverage.ini")
+        # A process that a test starts knows the test by what pytest left in its environment.
+        config.write_text(
+            "[run]\nsource = langadapt\nparallel = true\npatch = subprocess, fork, _exit\ncontext = ${PYTEST_CURRENT_TEST-}\n",
+            encoding="utf-8",
+        )
+        watched = ("--cov=langadapt", f"--cov-config={config}", "--cov-context=test", "--cov-report=", "--maxfail=1000", "-n2")
+        said: list[str] = []
+        more = ("--durations=0", "--durations-min=0", "-vv")
+        _tested(self.tree, (*watched, *more), {"COVERAGE_FILE": str(self.data)}, said, patience=25 * PATIENCE)
+        if not said:
+            raise SystemExit("the suite hangs without any fault")
+        times = {name: float(seconds) for seconds, name in re.findall(r"^([0-9.]+)s call +(\S.*)$", said[0], re.MULTILINE)}
+        for name in re.findall(r"^(?:FAILED|ERROR) (\S+)", said[0], re.MULTILINE):
+            print(f"fails without any fault, and is not asked: {name}")
+            times.pop(name, None)
+        self.kept.write_text(json.dumps(times), encoding="utf-8")
 
     def __call__(self, mutant: Mutant) -> list[str]:
-        lines, times = self.rooms[room_of(mutant)]
-        file = next((name for name in lines.measured_files() if name.endswith("/" + mutant.file)), "")
-        contexts = lines.contexts_by_lineno(file).get(mutant.line, []) if file else []
-        tests = {context.rpartition("|")[0] for context in contexts} & set(times)
-        return sorted(tests, key=lambda name: times[name])[: self.MOST]
+        """Tests that pass a fault's line, in a process of their own or pytest's."""
+        name = self.files.get(mutant.file.removeprefix("langadapt/"), "")
+        contexts = self.lines.contexts_by_lineno(name).get(mutant.line, []) if name else []
+        tests = sorted({test_of(context) for context in contexts} & set(self.times), key=lambda test: self.times[test])
+        spent = itertools.accumulate(self.times[test] for test in tests)
+        return [test for test, seconds in zip(tests[:MOST], spent, strict=False) if seconds < SECONDS or test == tests[0]]
+
+    def patience(self, tests: Iterable[str]) -> float:
+        """Seconds that tests may take."""
+        return max(PATIENCE, 5 * sum(self.times[name] for name in tests))
+
+
+def test_of(context: str) -> str:
+    """The test that a context is of: pytest-cov's ``test|run``, or ``test (call)`` of a process that the test started, or both."""
+    parts = [part for part in context.split("|") if part not in ("run", "setup", "teardown")]
+    return re.sub(r" \((call|setup|teardown)\)$", "", parts[-1]) if parts else ""
 
 
 def judged(mutant: Mutant, tree: Path, passers: Passers) -> dict[str, Any]:
@@ -175,7 +165,6 @@ def judged(mutant: Mutant, tree: Path, passers: Passers) -> dict[str, Any]:
 
     file = tree / mutant.file
     source = file.read_text(encoding="utf-8")
-    room = room_of(mutant)
     planted = mutate_code(source, operators.get_operator(mutant.operator)(), mutant.occurrence)
     assert planted is not None, f"there is no such place: {mutant}"
     change = "\n".join(difflib.unified_diff(source.splitlines(), planted.splitlines(), lineterm="", n=0))[-600:]
@@ -184,10 +173,7 @@ def judged(mutant: Mutant, tree: Path, passers: Passers) -> dict[str, Any]:
     try:
         ast.parse(planted)
         passing = passers(mutant)
-        outcome = _tested(tree, tuple(passing), patience=passers.patience(room, passing)) if passing else "survived"
-        if outcome == "survived":  # these have just passed: the others of the room
-            others = (*NEAR[room], *(f"--deselect={name}" for name in passing))
-            outcome = _tested(tree, others, patience=passers.patience(room))
+        outcome = _tested(tree, tuple(passing), patience=passers.patience(passing)) if passing else "not passed"
     except SyntaxError:
         outcome = "no Python"
     finally:
@@ -207,16 +193,16 @@ def _tested(
     environment.setdefault("LANGADAPT_TEST_DATA", str(ROOT.parent / "shared" / "data"))
     environment["LANGADAPT_TEST_CACHE"] = str(tree.parent / "bases")  # what a fault helped to make is nobody else's
     environment.update(variables or {})
-    line = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "--disable-warnings", "--no-header", *tests]
+    line = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "--disable-warnings", "--no-header", *tests]  # a later -n holds
     try:
         done = subprocess.run(line, cwd=tree, env=environment, capture_output=True, timeout=patience, check=False)
     except subprocess.TimeoutExpired:
         return "caught (hangs)"
-    if done.returncode not in (0, 1, 2, 5):  # 5: none was left; 1 and 2: failed tests, or a module that cannot be imported any more
+    if done.returncode not in (0, 1, 2, 4):  # 1: failed tests; 2 and 4: a module that cannot be imported any more
         raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
     if said is not None:
         said.append(done.stdout.decode())
-    return "survived" if done.returncode in (0, 5) else "caught"
+    return "survived" if done.returncode == 0 else "caught"
 
 
 def main() -> int:
@@ -234,8 +220,6 @@ def main() -> int:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         sample = drawn(tree, given.mutants, given.seed)
         passers = Passers(given.out.with_suffix("") / commit, tree)
-        for room in sorted({room_of(mutant) for mutant in sample}):
-            passers.watch(room)
         for number, mutant in enumerate(sample, start=1):
             if (mutant.file, mutant.operator, mutant.occurrence) in done:
                 continue
@@ -248,7 +232,7 @@ def main() -> int:
     caught = counts["caught"] + counts["caught (hangs)"]
     print(f"{caught} of {sum(counts.values())} caught ({caught / max(1, sum(counts.values())):.0%})")
     for one in known:
-        if one["outcome"] == "survived":
+        if one["outcome"] in ("survived", "not passed"):
             print(f"\n{one['file']}:{one['line']}\n{one['change']}")
     return 0
 

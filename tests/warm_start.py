@@ -72,6 +72,8 @@ def run(request: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    if "coverage" in sys.modules and (watching := sys.modules["coverage"].Coverage.current()):
+        watching.switch_context(os.environ.get("PYTEST_CURRENT_TEST", ""))
     sys.path[0] = request["folder"]
     sys.argv = ["langadapt", *request["arguments"]]
     importlib.import_module("numpy").random.seed()  # a new process has a state of its own; hashes of strings stay those of the parent

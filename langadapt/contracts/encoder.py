@@ -153,9 +153,9 @@ class Embeds(Protocol):
         """The same encoder, its vectors those of :meth:`at_layer` of all layers, one behind the other: (layers + 1) × d, in one pass."""
 
     def masked_log_probabilities(
-        self, ids: Sequences, positions: Sequences, goal: Sequence[int], *, batch_tokens: int = 4096, progress: bool | Log = False
+        self, ids: Sequences, positions: Sequences, goal: Sequence[int] | None, *, batch_tokens: int = 4096, progress: bool | Log = False
     ) -> np.ndarray:
-        """(m,) natural log-probabilities of tokens at `positions` of sequences, sequence by sequence; `goal` are the m tokens.
+        """(m,) natural log-probabilities of the tokens `goal` at `positions` of sequences, in order; (m, V) of all tokens where it is None.
 
         Raises:
             ModelError: the encoder has no masked-LM head.

@@ -280,12 +280,12 @@ class Encoder(WithAdapters):
         self,
         ids: Sequence[Sequence[int]],
         positions: Sequence[Sequence[int]],
-        goal: Sequence[int],
+        goal: Sequence[int] | None,
         *,
         batch_tokens: int = 4096,
         progress: bool | Log = False,
     ) -> np.ndarray:
-        """(m,) natural log-probabilities of tokens at `positions` of sequences, sequence by sequence; `goal` are the m tokens.
+        """(m,) natural log-probabilities of the tokens `goal` at `positions` of sequences, in order; (m, V) of all tokens where it is None.
 
         Raises:
             ModelError: the encoder has no masked-LM head.

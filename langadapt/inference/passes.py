@@ -85,18 +85,22 @@ class Passes:
         return found
 
     def log_probabilities(
-        self, ids: Sequences, positions: Sequences, goal: Sequence[int], batch_tokens: int, progress: bool | Log
+        self, ids: Sequences, positions: Sequences, goal: Sequence[int] | None, batch_tokens: int, progress: bool | Log
     ) -> np.ndarray:
-        """(m,) natural log-probabilities of the tokens `goal` at `positions`, sequence by sequence."""
+        """(m,) natural log-probabilities of the tokens `goal` at `positions`, sequence by sequence; of all tokens (m, V) without `goal`."""
         groups = group_by_length([len(one) for one in ids], batch_tokens)
         starts = np.cumsum([0, *[len(places) for places in positions]])
-        found = np.empty(int(starts[-1]), dtype=np.float32)
-        wanted = np.asarray(goal)
+        found: np.ndarray = np.empty(int(starts[-1]), dtype=np.float32)
+        wanted = np.asarray(goal if goal is not None else [])
         with self._running():
             for group in log_of(progress).track(groups, "predicting tokens", len(groups)):
                 states = self.module.masked_states([ids[i] for i in group], [positions[i] for i in group])
                 rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in group])
                 logits = self.module.mlm_logits(states).float().log_softmax(-1)
+                if goal is None:
+                    found = found if found.ndim > 1 else np.empty((len(found), logits.shape[1]), dtype=np.float32)
+                    found[rows] = logits.cpu().numpy()
+                    continue
                 chosen = torch.from_numpy(wanted[rows]).to(logits.device)
                 found[rows] = logits.gather(1, chosen[:, None])[:, 0].cpu().numpy()
         return found

@@ -21,10 +21,10 @@ from langadapt.contracts.plan import Plan, PlannedStage
 from langadapt.data.check import check_data
 from langadapt.data.fetch import check_unchanged
 from langadapt.errors import LangadaptError, StoreError
+from langadapt.metering import Meter
 from langadapt.progress import ConsoleLog
 from langadapt.registry.registry import Registry
 from langadapt.running.failures import told
-from langadapt.running.metering import Meter
 from langadapt.running.needed import first_damaged, needed
 from langadapt.running.past import PastRun
 from langadapt.running.plugin_calls import ask, observe

@@ -43,6 +43,23 @@ def langadapt_components() -> Iterable[ComponentRef]:
             "stereotypes against their opposites, by a masked language model",
         ),
         ComponentRef("evaluator", "probing", "langadapt_evaluators.probing:Probing", "what can be read off a vector: length, words, order"),
+        ComponentRef("evaluator", "analogy", "langadapt_evaluators.analogy:Analogy", "one word to a second as a third to a fourth"),
+        ComponentRef(
+            "evaluator", "rare-words", "langadapt_evaluators.rare_words:RareWords", "what a masked language model knows of words, by rarity"
+        ),
+        ComponentRef(
+            "evaluator",
+            "semantic-features",
+            "langadapt_evaluators.semantic_features:SemanticFeatures",
+            "people's features of words, read off vectors",
+        ),
+        ComponentRef(
+            "evaluator",
+            "paraphrase-robustness",
+            "langadapt_evaluators.paraphrase_robustness:ParaphraseRobustness",
+            "another evaluator on texts put in other words, or with slips",
+        ),
+        ComponentRef("evaluator", "energy", "langadapt_evaluators.energy:Energy", "what encoding costs: energy and texts a second"),
         ComponentRef("evaluator", "bertscore", "langadapt_evaluators.bertscore:BertScore", "sentences compared token by token"),
         ComponentRef("evaluator", "evalrank", "langadapt_evaluators.evalrank:EvalRank", "pairs that mean the same, as a search"),
         ComponentRef("evaluator", "hubness", "langadapt_evaluators.hubness:Hubness", "texts that are everybody's neighbours"),
