@@ -113,7 +113,7 @@ class Broken(Away):
     name: ClassVar[str] = "broken"
 
     def evaluate(self, encoder: Any, ctx: Context) -> list[Score]:
-        raise DataError("holds no rows", where="/home/me/test.tsv")
+        raise DataError("holds no rows", where="sets/test.tsv")
 
 
 def test_what_the_network_does_is_not_kept(tiny: Path) -> None:

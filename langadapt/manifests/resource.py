@@ -13,7 +13,9 @@ Made = Literal["", "generated", "translated"]
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 
-Format = Literal["encoder", "text", "nli", "paraphrase", "sts", "retrieval", "vectors", "dictionary", "parallel", "classification", "tags"]
+Format = Literal[
+    "encoder", "text", "nli", "paraphrase", "sts", "retrieval", "vectors", "dictionary", "parallel", "classification", "tags", "treebank"
+]  # fmt: skip
 
 
 class _Strict(BaseModel):

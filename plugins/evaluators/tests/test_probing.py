@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from langadapt_evaluators.probing import SHARES, Probing, bigram_shift, compression, length, word_content
+from langadapt_evaluators.treebank import depth, labelled, sentences
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -127,3 +128,81 @@ def test_too_little_text(ctx: Context, tmp_path: Path) -> None:
     file.write_text("\n".join(lines(20)) + "\n", encoding="utf-8")
     with pytest.raises(DataError, match="too few for the probe"):
         Probing(data=resource(file)).evaluate(Knows(lambda text: 0), ctx)  # type: ignore[arg-type]
+
+
+# treebanks ---------------------------------------------------------------------------------------------------------------
+
+TREE = """# sent_id = 444
+# text = त्या तुकड्याचे का कोणी हजार रुपये देईल?
+1	त्या	तो	DET	_	Case=Abs|Deixis=Remt|PronType=Dem	2	det	_	_
+2-3	तुकड्याचे	_	_	_	_	_	_	_	_
+2	तुकड्या	तुकडा	NOUN	_	Case=Abs|Gender=Masc|Number=Sing	8	obl	_	_
+3	चे	चा	ADP	_	Gender=Neut|Number=Sing	2	case	_	_
+4	का	का	ADV	_	_	8	advmod	_	_
+5	कोणी	कोण	PRON	_	Case=Erg|Number=Sing|PronType=Int	8	nsubj	_	_
+6	हजार	हजार	NUM	_	_	7	nummod	_	_
+7	रुपये	रुपय	NOUN	_	Case=Acc|Gender=Masc|Number=Plur	8	obj	_	_
+8	देईल	देणे	VERB	_	Number=Sing|Person=3|Tense=Fut|VerbForm=Fin	0	root	_	SpaceAfter=No
+9	?	?	PUNCT	_	_	8	punct	_	_
+"""
+"""Of UD Marathi-UFAL (CC BY-SA 4.0)."""
+
+
+def treebank(path: Path, *blocks: str) -> Resource:
+    path.write_text("\n".join(blocks), encoding="utf-8")
+    found = Resource(name="trees", format="treebank", sources=Sources(path=PathSource(paths=[str(path)])))
+    return found.model_copy(update={"pinned": pin_paths(found, (path.absolute(),), "here")})
+
+
+def test_what_a_tree_says(ctx: Context, tmp_path: Path) -> None:
+    """Words of several tokens are passed over, the text is what was written; a past auxiliary makes the tense."""
+    english = "# text = She has read two books\n" + "".join(
+        f"{i}\t{form}\t_\t{pos}\t_\t{feats}\t{head}\t{relation}\t_\t_\n"
+        for i, (form, pos, feats, head, relation) in enumerate(
+            [
+                ("She", "PRON", "Number=Sing", 3, "nsubj"),
+                ("has", "AUX", "Tense=Pres", 3, "aux"),
+                ("read", "VERB", "VerbForm=Part", 0, "root"),
+                ("two", "NUM", "_", 5, "nummod"),
+                ("books", "NOUN", "Number=Plur", 3, "obj"),
+            ],
+            start=1,
+        )
+    )
+    data = treebank(tmp_path / "t.conllu", TREE, english)
+    texts, _ = labelled(data, "tree-depth", ctx)
+    assert texts == ["त्या तुकड्याचे का कोणी हजार रुपये देईल?", "She has read two books"]
+    assert [depth(words) for _, words in sentences(data, ctx)] == [3, 3]
+    assert labelled(data, "tense", ctx)[1].tolist() == [0, 1]  # Fut, Pres
+    assert labelled(data, "subject-number", ctx)[1].tolist() == [0, 0]
+    assert labelled(data, "object-number", ctx)[1].tolist() == [0, 0]
+    broken = treebank(tmp_path / "b.conllu", TREE, "1\tonly\tthree\n", TREE)
+    with pytest.raises(DataError, match=r"b.conllu:14: is no sentence in CoNLL-U"):
+        list(sentences(broken, ctx))
+    rootless = treebank(tmp_path / "r.conllu", TREE.replace("\t0\troot", "\t1\troot"))
+    with pytest.raises(DataError, match=r"r.conllu:1: .*not one root"):
+        list(sentences(rootless, ctx))
+
+
+def test_depth_of_a_chain_and_of_a_circle() -> None:
+    chain = [{"id": i, "head": i - 1} for i in range(1, 8)]
+    assert depth(chain) == 7
+    assert depth([{"id": 1, "head": 0}, {"id": 2, "head": 3}, {"id": 3, "head": 2}]) is None
+
+
+def test_an_encoder_that_knows_syntax(ctx: Context, tmp_path: Path) -> None:
+    """Trees of the same form with one feature exchanged: what the vector says is read off, what the bank does not say is left out."""
+    blocks = []
+    for i in range(150):
+        block = TREE.replace("देईल?", f"देईल {i}?").replace("Tense=Fut", "Tense=Past" if i % 2 else "Tense=Fut")
+        blocks.append(block.replace("8\tobj", "8\tobl"))
+    data = treebank(tmp_path / "t.conllu", *blocks)
+    scores = Probing(treebank=data, samples=100).evaluate(Knows(lambda text: int(text.split()[-1].rstrip("?")) % 2), ctx)  # type: ignore[arg-type]
+    assert [(score.task, score.metric) for score in scores] == [("trees tense", "accuracy"), ("trees tense", "compression")]
+    assert scores[0].value == 100
+    blind = Probing(treebank=data, samples=100).evaluate(Knows(lambda text: 0), ctx)  # type: ignore[arg-type]
+    assert blind[0].value < 75
+    with pytest.raises(DataError, match="nothing can be asked"):
+        Probing(treebank=data, syntax=["object-number"]).evaluate(Knows(lambda text: 0), ctx)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="neither data nor treebank"):
+        Probing()

@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from langadapt.contracts import Context, Evaluator, Resource, Score
 from langadapt.errors import DataError
 from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.isotropy import read_texts
+from langadapt_evaluators.treebank import Syntax, labelled
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
@@ -36,6 +37,12 @@ class Probe:
     labels: np.ndarray
 
 
+def enough(probe: Probe) -> bool:
+    """Fifty sentences in two classes, both among those to learn from and those to score."""
+    cut = len(probe.labels) * 4 // 5
+    return len(probe.texts) >= 50 and len(set(probe.labels[:cut].tolist())) > 1
+
+
 class Probing(Evaluator):
     """Accuracy of a logistic regression on frozen vectors, ×100, and how far it compresses the labels, for tasks made from plain text.
 
@@ -43,7 +50,11 @@ class Probing(Evaluator):
 
     - ``length``: which sixth of the texts by words (theirs: six fixed ranges);
     - ``word-content``: which of `words` words the sentence has, exactly one of them (theirs: a thousand of middle frequency);
-    - ``bigram-shift``: whether two neighbouring words were exchanged, as they were in half of the sentences.
+    - ``bigram-shift``: whether two neighbouring words were exchanged, as they were in half of the sentences;
+
+    and from a `treebank` of Universal Dependencies (CoNLL-U), of whatever language has one (theirs: Penn treebank parses): ``tree-depth``
+    (words on the longest way down, in five classes), ``tense`` of the root or its auxiliaries, ``subject-number`` and ``object-number``
+    of what depends on the root.  What a treebank does not say of fifty sentences in two classes is left out, with a word in the log.
 
     ``compression`` (its ends: the least and the most of the `orders`) is the uniform code of the training labels over the online code
     (Voita & Titov 2020, arXiv:2003.12298): the labels of each block are coded by a probe of the blocks before it, a mean over `orders`
@@ -54,29 +65,64 @@ class Probing(Evaluator):
 
     name: ClassVar[str] = "probing"
 
-    data: Resource
+    data: Resource | None = None
+    """Running text."""
+    treebank: Resource | None = None
     task: str = ""
     tasks: Annotated[list[Task], Field(min_length=1)] = ["length", "word-content", "bigram-shift"]
+    """What is asked of `data`."""
+    syntax: Annotated[list[Syntax], Field(min_length=1)] = ["tree-depth", "tense", "subject-number", "object-number"]
+    """What is asked of the treebank."""
     texts: Annotated[int, Field(ge=60)] = 4000
     """Sentences of a task, a fifth of them the test."""
     words: Annotated[int, Field(ge=2, le=1000)] = 30
     orders: Annotated[int, Field(ge=1)] = 3
     samples: Annotated[int, Field(ge=100)] = 1000
 
+    @model_validator(mode="after")
+    def _check_data(self) -> Self:
+        if self.data is None and self.treebank is None:
+            raise ValueError("neither data nor treebank is given")
+        return self
+
     @property
-    def test_data(self) -> Resource:
-        return self.data
+    def test_data(self) -> Resource | None:
+        return self.data or self.treebank
 
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
+        return [*self._from_text(encoder, ctx), *self._from_trees(encoder, ctx)]
+
+    def _from_text(self, encoder: Embeds, ctx: Context) -> list[Score]:
+        if self.data is None:
+            return []
         lines = [line for line in dict.fromkeys(read_texts(self.data, ctx)) if SHORTEST <= len(line.split()) <= LONGEST]
         found: list[Score] = []
         for name in self.tasks:
             probe = self._made(name, lines, ctx)
-            if len(probe.texts) < 50 or len(set(probe.labels.tolist())) < 2:
+            if not enough(probe):
                 raise DataError(f"{len(probe.texts)} sentences are too few for the probe '{name}'", where=self.data.name)
-            vectors = np.asarray(encoder.encode(probe.texts, normalize=True, progress=ctx.log), np.float64)
-            found += self._scores(f"{self.task or self.data.name} {name}", vectors, probe.labels, ctx)
+            found += self._of_probe(f"{self.task or self.data.name} {name}", probe, encoder, ctx)
         return found
+
+    def _from_trees(self, encoder: Embeds, ctx: Context) -> list[Score]:
+        if self.treebank is None:
+            return []
+        found: list[Score] = []
+        for name in self.syntax:
+            texts, labels = labelled(self.treebank, name, ctx)
+            order = ctx.rng(f"probe {name}").permutation(len(texts))[: self.texts]
+            probe = Probe([texts[i] for i in order], labels[order])
+            if enough(probe):
+                found += self._of_probe(f"{self.task or self.treebank.name} {name}", probe, encoder, ctx)
+            else:
+                ctx.log.warning(f"{self.treebank.name}: '{name}' is said of {len(texts)} sentences, or all in one class, and is left out")
+        if not found:
+            raise DataError(f"nothing can be asked of so few sentences ({', '.join(self.syntax)})", where=self.treebank.name)
+        return found
+
+    def _of_probe(self, task: str, probe: Probe, encoder: Embeds, ctx: Context) -> list[Score]:
+        vectors = np.asarray(encoder.encode(probe.texts, normalize=True, progress=ctx.log), np.float64)
+        return self._scores(task, vectors, probe.labels, ctx)
 
     def _made(self, name: Task, lines: Sequence[str], ctx: Context) -> Probe:
         rng = ctx.rng(f"probe {name}")

@@ -1,0 +1,9 @@
+"""Every component of this plugin before the laws of its kind."""
+
+import pytest
+
+from langadapt.testing import conformance, sample
+
+pytest.importorskip("mteb")
+
+test_conformance = conformance("langadapt_mteb.plugin", examples={"evaluator/mteb": {"data": sample("sts")}})
