@@ -41,7 +41,7 @@ ROOMS = (
 PATIENCE = 240.0
 """Seconds after which a fault counts as caught, at the least: it hangs.  Tests that took long without it are given five times as long."""
 
-MOST, SECONDS = 60, 120.0
+MOST, SECONDS = 30, 40.0
 """Of a line that many tests pass, so many are asked, and no more than take so long."""
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from langadapt_evaluators import tagging
 from langadapt_evaluators.bertscore import similarity
-from langadapt_evaluators.tagging import Tagging, spans
+from langadapt_evaluators.tagging import spans
 
 from langadapt.contracts.component import Context
 from langadapt.inference.encoder import Encoder
@@ -33,19 +34,18 @@ def test_entities_are_seqevals(encoder: Encoder, data: Path, tmp_path: Path, mon
     """F1 of a tagger on real Marathi entities, and of tags drawn at random, broken ones among them."""
     seqeval = pytest.importorskip("seqeval.metrics")
     said: list[tuple[list[list[str]], list[list[str]]]] = []
-    scores = Tagging._scores
+    counted = tagging.counts
 
-    def listening(self: Tagging, gold: list[list[str]], guess: list[list[str]], entities: bool, ctx: Context) -> object:
+    def listening(gold: list[list[str]], guess: list[list[str]], entities: bool) -> object:
         said.append((gold, guess))
-        return scores(self, gold, guess, entities, ctx)
+        return counted(gold, guess, entities)
 
-    monkeypatch.setattr(Tagging, "_scores", listening)
+    monkeypatch.setattr(tagging, "counts", listening)
     (source,) = (data / "mahaner-mr").glob("train*")
     with gzip.open(source, "rt", encoding="utf-8") as handle:
         (tmp_path / "ner.conll").write_text("".join(islice(handle, 6000)), encoding="utf-8")
-    found = {
-        s.metric: s for s in Tagging(data=resource(tmp_path / "ner.conll", "tags"), limit=200, samples=100).evaluate(encoder, Context())
-    }
+    evaluator = tagging.Tagging(data=resource(tmp_path / "ner.conll", "tags"), limit=200, samples=100)
+    found = {score.metric: score for score in evaluator.evaluate(encoder, Context())}
     gold, guess = said[0]
     assert found["entity f1"].value == pytest.approx(100 * seqeval.f1_score(gold, guess), abs=1e-6)
     assert found["accuracy"].value == pytest.approx(100 * seqeval.accuracy_score(gold, guess), abs=1e-6)
