@@ -35,7 +35,8 @@ class Score:
     """(n,) what each item adds, in `unit`, where `value` is their mean; None for measures that are no mean (a correlation, an F1)."""
     drawing: dict[str, Any] | None = field(default=None, compare=False, repr=False)
     """What a report draws of it, as plain data: ``{"scatter": {x, y, x_label, y_label}}`` with a list a side,
-    ``{"confusion": {labels, counts}}`` with rows of what is right and columns of what was said."""
+    ``{"confusion": {labels, counts}}`` with rows of what is right and columns of what was said, ``{"classes": {x, y, labels}}`` with a
+    list each of points in the plane and what they are."""
 
 
 class Evaluator(Component):

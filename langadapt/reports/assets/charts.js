@@ -75,6 +75,17 @@
     });
   }
 
+  // Texts of a test in the plane, coloured by what they are.
+  function classes(options) {
+    const { x, y, labels } = drawing(options).classes;
+    const points = x.map((value, i) => ({ x: value, y: y[i], label: labels[i] }));
+    const names = [...new Set(labels)].sort();
+    return Plot.plot({
+      width: 340, height: 320, style, x: { axis: null }, y: { axis: null }, color: { ...colour(names), legend: names.length <= 12 },
+      marks: [Plot.dot(points, { x: "x", y: "y", r: 3, fill: "label", fillOpacity: 0.75, title: "label" })],
+    });
+  }
+
   function map({ stage, encoder }) {
     const { texts, encoders } = data.examples[stage];
     const points = encoders[encoder].map.map(([x, y], i) => ({ x, y, text: texts[i], shown: i < encoders[encoder].cosines.length, number: i + 1 }));
@@ -116,7 +127,7 @@
     });
   }
 
-  const charts = { scores, losses, scatter, confusion, map, cosines, funnel };
+  const charts = { scores, losses, scatter, confusion, classes, map, cosines, funnel };
   for (const figure of document.querySelectorAll("figure[data-chart]")) {
     const drawn = charts[figure.dataset.chart](JSON.parse(figure.dataset.options));
     if (drawn === null) {

@@ -166,29 +166,35 @@ def test_entity_f1_by_hand(encoder: Encoder, tmp_path: Path) -> None:
 
     gold = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-PER"]]
     said = [["B-PER", "I-PER", "B-LOC", "B-LOC"], ["B-LOC", "B-PER"]]
-    file = tmp_path / "tags.conll"
+    tags, file = ["B-LOC", "B-PER", "I-PER", "O"], tmp_path / "tags.conll"
     file.write_text("a\tB-PER\nb\tO\n\n" * 20)
-    scores = Tagging(data=resource(file, form="tags"))._scores(gold, [["O", "O", "B-LOC", "B-LOC"], said[1]], True, Context())
-    f1, accuracy = scores
+
+    def scored(*runs: list[list[str]]) -> Any:
+        numbers = [[[tags.index(tag) for tag in one] for one in run] for run in runs]
+        test = [[("word", tag) for tag in one] for one in gold]
+        return Tagging(data=resource(file, form="tags"))._scores("t", test, tags, numbers, Context())
+
+    half = [["O", "O", "B-LOC", "B-LOC"], said[1]]
+    f1, accuracy = scored(half)
     assert f1.metric == "entity f1"
     assert f1.value == pytest.approx(100 * 2 * 2 / (3 + 4))  # found LOC and the second PER; said four
     assert f1.n == 3
     assert accuracy.value == pytest.approx(100 * 2 / 6)
-    whole = Tagging(data=resource(file, form="tags"))._scores(gold, said, True, Context())[0]
-    assert whole.value == pytest.approx(100 * 2 * 3 / (3 + 5))
+    assert scored(said)[0].value == pytest.approx(100 * 2 * 3 / (3 + 5))
+    assert scored(half, said)[0].value == pytest.approx(100 * (4 / 7 + 6 / 8) / 2)  # the mean of two seeds
+    assert scored([one[:-1] for one in said])[1].value == pytest.approx(100 * 2 / 6)  # what is cut off counts as outside
 
 
 def test_a_word_is_known_by_its_first_piece(encoder: Encoder) -> None:
-    from langadapt_evaluators.tagging import _states
+    from langadapt_evaluators.word_vectors import states as of_words
 
-    sentence = [("रंगमंचावर", "B-LOC"), ("गिटार", "O")]
-    encoded = encoder.tokenizer([word for word, _ in sentence], is_split_into_words=True)
+    sentence = ["रंगमंचावर", "गिटार"]
+    encoded = encoder.tokenizer(sentence, is_split_into_words=True)
     places = [encoded.word_ids().index(word) for word in (0, 1)]
     assert encoded.word_ids().count(0) > 1
     states = encoder.token_states([encoded["input_ids"]])[0]
-    (vectors,), (tags,) = _states(encoder, [sentence], Context())
+    (vectors,) = of_words(encoder, [sentence], Context())
     assert np.allclose(vectors, states[places], atol=1e-6)
-    assert tags == ["B-LOC", "O"]
 
 
 def test_no_text_of_a_test_pair_is_learnt_from(data: Path) -> None:
@@ -213,12 +219,10 @@ def test_groups_of_pairs_by_hand() -> None:
 
 
 def test_both_texts_of_a_pair_are_features(encoder: Encoder) -> None:
-    from langadapt_evaluators.classification import _features
-
-    from langadapt.contracts.reading import Labelled
+    from langadapt_evaluators.text_vectors import features
 
     pairs = [("एक", "दोन"), ("एक", "पाऊस पडतो"), ("घर", "दोन")]
-    found = _features(encoder, Labelled(pairs, ["a", "b", "a"]), Context())
+    found, _ = features("encoder", encoder, [list(pairs), list(pairs[:1])], [], Context())
     for row, (left, right) in zip(found, pairs, strict=True):
         u, v = encoder.encode([left, right], normalize=True)
         assert np.allclose(row, np.concatenate([u, v, abs(u - v), u * v]), atol=1e-5)

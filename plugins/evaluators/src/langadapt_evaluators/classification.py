@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from langadapt.contracts import Context, Evaluator, Resource, Score, Use
 from langadapt.contracts.reading import Labelled, read_labelled
 from langadapt.errors import DataError
+from langadapt_evaluators import multi_label
 from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.groups import held_out_rows
+from langadapt_evaluators.isotropy import read_texts
+from langadapt_evaluators.text_vectors import PARTS, features, in_the_plane
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
 
 Measure = Callable[[np.ndarray, np.ndarray, int], float]
 Method = Literal["probe", "knn", "fine-tune"]
+
+SHOWN = 300
+"""Test rows that a picture shows."""
 
 
 class Classification(Evaluator):
@@ -31,18 +38,30 @@ class Classification(Evaluator):
       rules for few rows of Zhang et al. 2021 (arXiv:2006.05987) and Mosbach et al. 2021 (arXiv:2006.04884): Adam with its bias correction,
       a tenth of the steps to warm up, a fall to zero, and more than three epochs where rows are few (`least_steps`, `most_epochs`).
 
+    `vectors` are the encoder's, its ``input`` layer's mean (what no context has touched), ``characters`` (hashed runs of letters),
+    ``fasttext`` (learnt here from the training texts and `corpus`), or several joined (``encoder+fasttext``): columns beside the
+    encoder's own.  ``multi_label: "|"`` reads several labels of a row, each a classifier of its own (``probe`` alone): micro- and macro-F1,
+    and the share of rows with exactly the right ones.  ``picture: true`` lays the test's vectors into the plane for the report.
+
     Tables have ``text, label``, or a pair of sentences and a label (question entailment), whose features are u, v, |u − v| and u·v.
     Without a test set a fifth of the rows, chosen by their text, is one; of pairs at most a fifth, whole groups of pairs that share texts,
     so that no text of the test is learnt from.  Intervals resample test rows, and seeds where there are some.
     """
 
     name: ClassVar[str] = "classification"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
 
     data: Resource
     test: Resource | None = None
     task: str = ""
     methods: Annotated[list[Method], Field(min_length=1)] = ["probe"]
+    vectors: Annotated[list[str], Field(min_length=1)] = ["encoder"]
+    """What ``probe`` and ``knn`` read, one after the other."""
+    corpus: Resource | None = None
+    """Running text that fastText learns from too."""
+    multi_label: str = ""
+    """What separates the labels of a row; without it a row has one."""
+    picture: bool = False
     k: Annotated[int, Field(ge=1)] = 5
     limit: Annotated[int, Field(ge=20)] | None = None
     """Training rows used at most, the first ones of a fixed shuffle."""
@@ -72,25 +91,63 @@ class Classification(Evaluator):
     def test_rows(self, ctx: Context) -> list[tuple[str, ...]]:
         return self._parts(ctx)[1].texts
 
+    @model_validator(mode="after")
+    def _check_vectors(self) -> Self:
+        for part in (part for name in self.vectors for part in name.split("+")):
+            if part not in PARTS:
+                raise ValueError(f"there are no vectors '{part}' (there are: {', '.join(PARTS)}, joined by +)")
+        if self.multi_label and self.methods != ["probe"]:
+            raise ValueError("several labels of a row are read by 'probe' alone")
+        return self
+
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         train, test = self._parts(ctx)
+        corpus = read_texts(self.corpus, ctx) if self.corpus is not None and any("fasttext" in name for name in self.vectors) else []
+        found: list[Score] = []
+        for name in self.vectors if set(self.methods) & {"probe", "knn"} else []:
+            x, unseen = features(name, encoder, (train.texts, test.texts), corpus, ctx)
+            about = "" if self.vectors == ["encoder"] else f" {name}"
+            if self.multi_label:
+                found += multi_label.scores(
+                    f"{self._task}{about}", x, train.labels, unseen, test.labels, self.multi_label, self.samples, ctx
+                )
+            else:
+                found += self._frozen(about, x, unseen, train, test, ctx)
+        if "fine-tune" in self.methods:
+            classes, goal, gold = self._numbered(train, test)
+            found += self._scores("fine-tune", gold, self._fine_tuned(encoder, train, goal, test, ctx), classes, ctx)
+        return found
+
+    @property
+    def _task(self) -> str:
+        return self.task or self.data.name
+
+    def _numbered(self, train: Labelled, test: Labelled) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """The classes, and the number of each row's to learn from and to score.
+
+        Raises:
+            DataError: one class alone, or a label that training never sees.
+        """
         classes = sorted(set(train.labels))
         if len(classes) < 2:
             raise DataError(f"all rows are labelled '{classes[0]}'", where=self.data.name, hint="Classification needs two labels.")
-        unknown = sorted(set(test.labels) - set(classes))
-        if unknown:
+        if unknown := sorted(set(test.labels) - set(classes)):
             raise DataError(f"the test set has labels that training never sees: {', '.join(unknown)}", where=self.data.name)
-        gold = np.array([classes.index(label) for label in test.labels])
-        goal = np.array([classes.index(label) for label in train.labels])
+        number = {label: i for i, label in enumerate(classes)}
+        goal, gold = (np.array([number[label] for label in rows.labels]) for rows in (train, test))
+        return classes, goal, gold
+
+    def _frozen(self, about: str, x: np.ndarray, unseen: np.ndarray, train: Labelled, test: Labelled, ctx: Context) -> list[Score]:
+        classes, goal, gold = self._numbered(train, test)
         found: list[Score] = []
-        for method in self.methods:
-            if method == "fine-tune":
-                guesses = self._fine_tuned(encoder, train, goal, test, ctx)
-            else:
-                ours, theirs = _features(encoder, train, ctx), _features(encoder, test, ctx)
-                guess = _probe(ours, goal, theirs) if method == "probe" else _nearest(ours, goal, theirs, self.k, len(classes))
-                guesses = guess[None]
-            found += self._scores(method, gold, guesses, classes, ctx)
+        for method in (one for one in self.methods if one != "fine-tune"):
+            guess = probe(x, goal, unseen) if method == "probe" else nearest(x, goal, unseen, self.k, len(classes))
+            found += self._scores(f"{method}{about}", gold, guess[None], classes, ctx)
+        if self.picture and len(unseen) > 3:
+            some = ctx.rng(f"picture {self._task}{about}").permutation(len(unseen))[:SHOWN]
+            points = in_the_plane(unseen[some], ctx.seed_for("picture") % 2**31)
+            drawing = {"x": points[:, 0].round(2).tolist(), "y": points[:, 1].round(2).tolist(), "labels": [classes[i] for i in gold[some]]}
+            found[1] = replace(found[1], drawing={"classes": drawing})
         return found
 
     def _fine_tuned(self, encoder: Embeds, train: Labelled, goal: np.ndarray, test: Labelled, ctx: Context) -> np.ndarray:
@@ -115,7 +172,7 @@ class Classification(Evaluator):
         return train, test
 
     def _scores(self, method: str, gold: np.ndarray, guesses: np.ndarray, names: list[str], ctx: Context) -> list[Score]:
-        task = f"{self.task or self.data.name} {method}"
+        task = f"{self._task} {method}"
         measures: dict[str, Measure] = {"macro-f1": macro_f1, "accuracy": accuracy}
         classes = len(names)
         more = {
@@ -155,19 +212,8 @@ def _confusion(gold: np.ndarray, guesses: np.ndarray, names: list[str]) -> dict[
     return {"confusion": {"labels": names, "counts": np.round(pairs, 2).tolist()}}
 
 
-def _features(encoder: Embeds, rows: Labelled, ctx: Context) -> np.ndarray:
-    """(n, d) of texts, (n, 4d) of pairs."""
-    distinct = list(dict.fromkeys(text for texts in rows.texts for text in texts))
-    place = {text: i for i, text in enumerate(distinct)}
-    vectors = encoder.encode(distinct, normalize=True, progress=ctx.log)
-    sides = [vectors[[place[texts[i]] for texts in rows.texts]] for i in range(len(rows.texts[0]))]
-    if len(sides) == 1:
-        return sides[0]
-    u, v = sides
-    return np.concatenate([u, v, np.abs(u - v), u * v], 1)
-
-
-def _probe(train: np.ndarray, goal: np.ndarray, test: np.ndarray) -> np.ndarray:
+def probe(train: np.ndarray, goal: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Classes (m,) by logistic regression on scaled features; its loss has one minimum, so that no seed changes it."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -177,7 +223,7 @@ def _probe(train: np.ndarray, goal: np.ndarray, test: np.ndarray) -> np.ndarray:
     return guess
 
 
-def _nearest(train: np.ndarray, goal: np.ndarray, test: np.ndarray, k: int, classes: int) -> np.ndarray:
+def nearest(train: np.ndarray, goal: np.ndarray, test: np.ndarray, k: int, classes: int) -> np.ndarray:
     """Majority of the k nearest by cosine; the nearest decides a tie."""
     scale = [np.maximum(np.linalg.norm(one, axis=1, keepdims=True), 1e-12) for one in (train, test)]
     cosines = (test / scale[1]) @ (train / scale[0]).T
