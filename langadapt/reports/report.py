@@ -89,7 +89,7 @@ def closer_looks(found: Facts) -> str:
         for encoder, drawings in encoders.items():
             for i, one in enumerate(drawings):
                 kind = next(iter(one["drawing"]))
-                about = f"{encoder}, {one['task']}: {one['metric']} {one['value']:.1f}, n = {one['n']:,}"
+                about = f"{encoder.rpartition('/')[2] or encoder}, {one['task']}: {one['metric']} {one['value']:.1f}, n = {one['n']:,}"
                 parts.append(chart(kind, about, stage=stage, encoder=encoder, index=i))
     return f'<div class="side">{"".join(parts)}</div>' if parts else ""
 

@@ -5,6 +5,7 @@
   const colours = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#8a8f98"];
   const style = { background: "transparent", color: "currentColor", fontSize: "12px" };
   const short = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
+  const last = (name) => name.split("/").pop() || name;  // of a folder, its own name
   const colour = (domain) => ({ type: "categorical", domain, range: domain.map((_, i) => colours[i % colours.length]) });
 
   // Scores in ×100, a facet for each task and metric, a dot with its interval for each encoder.
@@ -18,7 +19,7 @@
     const tests = [...new Set(rows.map((row) => row.test))];
     return Plot.plot({
       width: 760, height: 40 + tests.length * (24 + 18 * names.length), marginLeft: 170, marginRight: 210, style,
-      x: { label: "×100", grid: true }, y: { domain: names, label: null, tickFormat: (name) => short(name, 24) },
+      x: { label: "×100", grid: true }, y: { domain: names, label: null, tickFormat: (name) => short(last(name), 24) },
       fy: { domain: tests, label: null, tickFormat: (name) => short(name, 34) }, color: colour(names),
       marks: [
         Plot.ruleY(rows.filter((row) => row.low !== null), { x1: "low", x2: "high", y: "encoder", fy: "test", stroke: "encoder", strokeWidth: 2 }),
@@ -75,14 +76,16 @@
     });
   }
 
-  // Texts of a test in the plane, coloured by what they are.
+  // Texts of a test in the plane, by what they are; from the eighth class on, forms tell those of one colour apart.
   function classes(options) {
     const { x, y, labels } = drawing(options).classes;
     const points = x.map((value, i) => ({ x: value, y: y[i], label: labels[i] }));
     const names = [...new Set(labels)].sort();
+    const forms = ["circle", "triangle", "square", "diamond"];
     return Plot.plot({
-      width: 340, height: 320, style, x: { axis: null }, y: { axis: null }, color: { ...colour(names), legend: names.length <= 12 },
-      marks: [Plot.dot(points, { x: "x", y: "y", r: 3, fill: "label", fillOpacity: 0.75, title: "label" })],
+      width: 340, height: 320, inset: 8, style, x: { axis: null }, y: { axis: null }, color: colour(names),
+      symbol: { domain: names, range: names.map((_, i) => forms[Math.floor(i / colours.length) % forms.length]), legend: names.length <= 16 },
+      marks: [Plot.dot(points, { x: "x", y: "y", r: 3, fill: "label", symbol: "label", fillOpacity: 0.75, title: "label" })],
     });
   }
 
