@@ -86,6 +86,8 @@ def _quiet_lines(tree: ast.Module) -> set[int]:
             found |= {line for spot in spots if spot for line in range(spot.lineno, (spot.end_lineno or spot.lineno) + 1)}
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             found |= {line for one in node.decorator_list for line in range(one.lineno, (one.end_lineno or one.lineno) + 1)}
+        if isinstance(node, ast.keyword) and node.arg == "frozen":
+            found.add(node.value.lineno)
         if isinstance(node, ast.AnnAssign):
             found |= set(range(node.annotation.lineno, (node.annotation.end_lineno or node.lineno) + 1))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("info", "warning", "echo", "secho"):
