@@ -60,7 +60,7 @@ class DataError(LangadaptError):
 
 
 class SourceError(DataError):
-    """A data file cannot be had now (no network, changed meanwhile): the next run may find it."""
+    """What data are read or made with cannot be had now (no network, changed meanwhile, not installed): the next run may find it."""
 
 
 class ModelError(LangadaptError):

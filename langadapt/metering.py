@@ -12,8 +12,13 @@ COUNTERS = Path("/sys/class/powercap")
 
 @dataclass
 class Meter:
-    """Reads the counters when it is made, and again when asked.  Whatever the machine does not count is left out."""
+    """Reads the counters when it is made, and again when asked.  Whatever the machine does not count is left out.
 
+    Args:
+        fresh_peak: let the process's peak of memory begin anew, which whoever else measures it loses.
+    """
+
+    fresh_peak: bool = True
     began: float = field(default_factory=time.monotonic)
     busy: float = field(default_factory=time.process_time)
     joules: dict[Path, int] = field(default_factory=lambda: _counters())
@@ -21,6 +26,8 @@ class Meter:
 
     def __post_init__(self) -> None:
         """Let the peak of memory begin anew (Linux)."""
+        if not self.fresh_peak:
+            return
         try:
             RESET.write_text("5")
         except OSError:

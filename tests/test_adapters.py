@@ -422,6 +422,9 @@ def test_prefixes_by_role_run_in_their_library(make: Build, tiny: Path, texts: l
         scored.encode(some, adapter="both")
     with pytest.raises(ModelError, match="Name one for all texts"):
         scored.encode(some[:2], adapter=["query", "document"])
+    for look in (lambda: scored.token_states([[1, 2]]), lambda: scored.at_layer(0), scored.every_layer, scored.trainable_copy):
+        with pytest.raises(ModelError, match="has no base to look into"):
+            look()
 
     lora = artifact(make("clinical", *fast, name="roles", recipe="semi-siamese"), "modules")
     hybrid = f"{{use: semi-siamese-hybrid, first: semi-siamese, over: {lora}, then: {{use: semi-siamese-prefix, shared: all, length: 4}}}}"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from transformers import BertConfig, BertModel
 
+from langadapt.artifacts.adapter import AdapterRecord, Base, card_facts, without_paths
 from langadapt.contracts.component import Context
 from langadapt.data import labelled
 from langadapt.errors import DataError, ModelError, StageFailed
@@ -122,6 +123,37 @@ def test_what_a_broken_stage_says() -> None:
     assert isinstance(found, StageFailed)
     assert "stage 'scores' failed: ZeroDivisionError: by nothing" in found.what
     assert str(found.where).startswith(__file__)
+
+
+def test_adapters_that_a_release_stands_on_are_named_without_their_folders() -> None:
+    """Also those inside the parts of a hybrid."""
+    first = {"use": "stack", "over": ["/somebody/a1", "b2"]}
+    slot = {"use": "semi-siamese-hybrid", "first": first, "over": "/somebody/run/adapter", "then": {"use": "lora", "r": 4}}
+    record = AdapterRecord(slot, "adapters", Base("0" * 64, "bert", 1), 1)
+    found = without_paths(record).adaptation
+    assert found == {**slot, "first": {"use": "stack", "over": ["a1", "b2"]}, "over": "adapter"}
+    assert record.adaptation == slot
+
+
+@pytest.mark.parametrize(
+    ("files", "parts"),
+    [
+        (
+            ["first/query/adapter_model", "first/document/adapter_model", "then/query/adapter"],
+            "first/query then/query",
+        ),
+        (["first/query/adapter", "first/document/adapter", "then/adapter_model"], "then first/query"),
+        (["query/adapter", "document/adapter"], ""),
+        (["adapter_model"], ""),
+    ],
+)
+def test_the_parts_of_a_hybrid(files: list[str], parts: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.safetensors").touch()
+    record = AdapterRecord({"use": "x"}, "adapters", Base("0" * 64, "bert", 1), 1)
+    found = card_facts(record, "", False, tmp_path)["parts"]
+    assert " ".join(found[library] for library in ("peft", "adapters") if library in found) == parts
 
 
 def test_a_path_is_told_by_its_end() -> None:

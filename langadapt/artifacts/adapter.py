@@ -229,18 +229,23 @@ def card_facts(record: AdapterRecord, hub_id: str, served: bool, folder: Path) -
 
 
 def _parts(folder: Path) -> dict[str, str]:
-    """Subfolder of either library's part, where an adapter has a part of each (a hybrid); else nothing."""
+    """Subfolder of either library's part that acts in the first role, where an adapter has a part of each (a hybrid); else nothing."""
     files = {"peft": "adapter_model.safetensors", "adapters": "adapter.safetensors"}
-    found = {library: sorted(folder.glob(f"*/*/{name}")) for library, name in files.items()}
-    if not all(found.values()):
-        return {}
-    return {library: paths[0].parent.parent.name for library, paths in found.items()}
+    places = [f"{part}{role}" for part in ("first", "then") for role in ("/query", "")]
+    found = {library: [place for place in places if (folder / place / name).is_file()] for library, name in files.items()}
+    return {library: parts[0] for library, parts in found.items()} if all(found.values()) else {}
 
 
 def without_paths(record: AdapterRecord) -> AdapterRecord:
     """The record without folders of this machine: of trained adapters that it stands on, their names alone."""
-    over = record.adaptation.get("over")
-    if over is None:
-        return record
-    names = [Path(one).name for one in over] if isinstance(over, list) else Path(str(over)).name
-    return dataclasses.replace(record, adaptation={**record.adaptation, "over": names})
+    return dataclasses.replace(record, adaptation=_named(record.adaptation))
+
+
+def _named(slot: Any) -> Any:
+    if isinstance(slot, dict):
+        return {key: _names(value) if key == "over" else _named(value) for key, value in slot.items()}
+    return [_named(one) for one in slot] if isinstance(slot, list) else slot
+
+
+def _names(over: Any) -> Any:
+    return [Path(str(one)).name for one in over] if isinstance(over, list) else Path(str(over)).name

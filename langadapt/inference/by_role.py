@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -65,3 +65,21 @@ class ByRole(Encoder):
             self._activate(role)
             self._passes = self._plain  # whoever remembers vectors knows them by their tokens alone
             return super().encode(texts, batch_tokens=batch_tokens, progress=progress, normalize=normalize)
+
+    def _no_base(self) -> NoReturn:
+        raise ModelError(
+            "an encoder whose library reads texts by role has no base to look into",
+            hint="Score the base itself, or tests that ask for vectors of texts.",
+        )
+
+    def token_states(self, ids: Sequence[Sequence[int]], *, batch_tokens: int = 4096, progress: bool | Log = False) -> list[np.ndarray]:
+        self._no_base()
+
+    def trainable_copy(self) -> EncoderModule:
+        self._no_base()
+
+    def at_layer(self, layer: int) -> Encoder:
+        self._no_base()
+
+    def every_layer(self) -> Encoder:
+        self._no_base()

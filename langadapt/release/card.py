@@ -217,7 +217,7 @@ def _in_library(facts: dict[str, Any]) -> list[str]:
     if facts["composition"]:
         return [*start, 'base.load_adapter_setup("PATH_OF_THIS", set_active=True, use_safetensors=True)']
     if parts := facts["parts"]:
-        return [*start, _prefixed(f"{parts['adapters']}/{record['roles'][0]}"), *_wrapped(f"{parts['peft']}/{record['roles'][0]}")]
+        return [*start, _prefixed(parts["adapters"]), *_wrapped(parts["peft"])]
     return [*start, _prefixed(folder.removeprefix("PATH_OF_THIS").lstrip("/"))]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from langadapt.artifacts import scores
 from langadapt.contracts.component import Context
 from langadapt.contracts.results import Evaluator
-from langadapt.errors import DataError, LangadaptError, SourceError
+from langadapt.errors import DataError, LangadaptError, SourceError, StageFailed, StoreError
 from langadapt.files import stable_hash, write_json
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.remembering import remember
@@ -71,14 +71,14 @@ def _scored(encoder: Any, name: str, evaluators: Sequence[Evaluator], failures: 
     """One encoder on every test: what a test cannot be scored for is said, and the others go on.
 
     Raises:
-        SourceError: data cannot be had now; the stage is made again by the next run.
+        SourceError, StoreError, StageFailed: data cannot be had now, or the machine is at fault; the next run makes the stage again.
     """
     found = []
     for evaluator in evaluators:
         ctx.log.info(f"{name}: {evaluator.name}")
         try:
             rows, problems = records_of(encoder, evaluator, ctx)
-        except SourceError:
+        except (SourceError, StoreError, StageFailed):
             raise
         except LangadaptError as error:
             if left_out(evaluator):  # too few rows are unseen: nothing is wrong with the test

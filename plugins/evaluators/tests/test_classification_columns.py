@@ -107,6 +107,7 @@ def test_a_label_that_every_row_has(encoder: Encoder) -> None:
     said = multi_label.predicted(x, there, x[:10])
     assert said[:, 1].all()
     assert not said[:, 2].any()
+    assert multi_label.predicted(x, there[:, 1:2], x[:3]).all()
     assert (said[:, 0] == (x[:10, 0] > 0)).mean() > 0.8
 
 
@@ -124,3 +125,4 @@ def test_a_picture_of_the_test(encoder: Encoder, sentiment: Resource) -> None:
     distances = np.linalg.norm(plane[:, None] - plane[None], axis=-1) + np.eye(60) * 1e9
     assert (distances.argmin(1) // 20 == np.arange(60) // 20).all()
     assert np.array_equal(plane, in_the_plane(groups, 0))
+    assert not in_the_plane(np.ones((20, 5), np.float32), 1).any()  # an encoder that collapsed

@@ -179,6 +179,9 @@ def test_what_a_tree_says(ctx: Context, tmp_path: Path) -> None:
     broken = treebank(tmp_path / "b.conllu", TREE, "1\tonly\tthree\n", TREE)
     with pytest.raises(DataError, match=r"b.conllu:14: is no sentence in CoNLL-U"):
         list(sentences(broken, ctx))
+    short = treebank(tmp_path / "s.conllu", "# text = a\n1\ta\ta\tX\t_\t_\t0\n")
+    with pytest.raises(DataError, match=r"s.conllu:1: is no sentence in CoNLL-U"):
+        list(sentences(short, ctx))
     rootless = treebank(tmp_path / "r.conllu", TREE.replace("\t0\troot", "\t1\troot"))
     with pytest.raises(DataError, match=r"r.conllu:1: .*not one root"):
         list(sentences(rootless, ctx))
@@ -200,6 +203,7 @@ def test_an_encoder_that_knows_syntax(ctx: Context, tmp_path: Path) -> None:
     scores = Probing(treebank=data, samples=100).evaluate(Knows(lambda text: int(text.split()[-1].rstrip("?")) % 2), ctx)  # type: ignore[arg-type]
     assert [(score.task, score.metric) for score in scores] == [("trees tense", "accuracy"), ("trees tense", "compression")]
     assert scores[0].value == 100
+    assert len(Probing(treebank=data).test_rows(ctx)) == 150
     blind = Probing(treebank=data, samples=100).evaluate(Knows(lambda text: 0), ctx)  # type: ignore[arg-type]
     assert blind[0].value < 75
     with pytest.raises(DataError, match="nothing can be asked"):

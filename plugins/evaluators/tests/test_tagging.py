@@ -87,6 +87,8 @@ def test_fasttext_learns_from_the_corpus_too(encoder: Encoder, pos: Resource, da
     assert np.array_equal(runs[0][0][0], runs[1][0][0])
     assert not np.allclose(runs[0][0][0], runs[2][0][0])
     assert np.isfinite(runs[0][1][0]).all()
+    with pytest.raises(DataError, match="no word is met twice"):
+        vectors_of("fasttext", encoder, [[("एकदाच", "X")]], unseen, [], Context())
     assert np.abs(runs[0][1][0]).sum() > 0
 
 

@@ -196,7 +196,9 @@ def test_the_measures_are_scipys() -> None:
     gold[:, 4], guess[:, 5] = 1.0, 0.0
     correlations = [spearmanr(gold[:, i], guess[:, i])[0] for i in (0, 1, 2, 3)]
     assert feature_correlation(gold, guess) == pytest.approx(np.mean([*correlations, 0.0]))
-    assert recovered(np.array([[1.0, 0, 2, 0], [0, 0, 0, 0]]), np.array([[0.9, 0.8, 0.7, 0.1], [1, 2, 3, 4]])).tolist() == [0.5, 0.0]
+    usual = np.array([[0.1, 0.2, 0.3, 0.4]] * 2)
+    assert recovered(np.array([[1.0, 0, 2, 0], [0, 0, 0, 0]]), np.array([[0.9, 0.8, 0.7, 0.1], [1, 2, 3, 4]]), usual).tolist() == [0.5, 0.0]
+    assert recovered(np.array([[1.0, 0, 0, 2]]), np.zeros((1, 4)), usual[:1]).tolist() == [0.5]
 
 
 def test_features_that_are_in_the_vectors(table: Table) -> None:
@@ -214,6 +216,11 @@ def test_features_that_are_in_the_vectors(table: Table) -> None:
         assert scores[0].low <= scores[0].value <= scores[0].high  # type: ignore[operator]
         noise = SemanticFeatures(data=table(header, *drawn), methods=[method], samples=100).evaluate(Planted(vectors), Context())  # type: ignore[list-item]
         assert abs(noise[0].value) < 20
+    same = {word: np.ones(6) for word in vectors}
+    blind = SemanticFeatures(data=table(header, *real), samples=100, folds=500).evaluate(Planted(same), Context())
+    assert [score.value for score in blind if score.metric == "feature correlation"] == [0, 0]  # as many folds as words, and nothing known
+    rare = [*(f"w{i}\tf\t1" for i in range(40)), "w40\tg\t1"]
+    assert SemanticFeatures(data=table(header, *rare), samples=100).evaluate(Planted(vectors), Context())
     for lines, part in (
         ((header, "w0\tf\tmany"), "words.tsv:2: the value 'many' is no number"),
         ((header, "w0\tf\t1", "w0\tf\t2"), "words.tsv:3: 'w0' has 'f' twice"),

@@ -51,7 +51,7 @@ class Energy(Evaluator):
         fresh.encode(chosen[:WARM], normalize=True)
         spent = []
         for _ in ctx.log.track(range(self.repeats), "measuring", self.repeats):
-            meter = Meter()
+            meter = Meter(fresh_peak=False)
             fresh.encode(chosen, normalize=True)
             spent.append(meter.read())
         counted = any("joules" in one or "gpu_joules" in one for one in spent)

@@ -59,6 +59,8 @@ def predicted(x: np.ndarray, there: np.ndarray, unseen: np.ndarray) -> np.ndarra
 
     varies = there.min(0) != there.max(0)  # a label that every row has, or none, is not learnt
     said = np.tile(there.max(0), (len(unseen), 1))
+    if not varies.any():
+        return said
     model = make_pipeline(StandardScaler(), OneVsRestClassifier(LogisticRegression(C=0.1, max_iter=1000)))
     said[:, varies] = np.asarray(model.fit(x.astype(np.float64), there[:, varies].astype(int)).predict(unseen)).reshape(len(unseen), -1)
     return said

@@ -15,6 +15,11 @@ from langadapt.errors import DataError
 
 Slip = Literal["typos", "dropped-words", "swapped-words", "case", "punctuation"]
 
+PAST = frozenset(
+    {"token_states", "encode_multi", "at_layer", "every_layer", "trainable_copy", "masked_log_probabilities", "tokenizer", "similarity"}
+)
+"""Ways into an encoder that would pass the changed texts by."""
+
 Change = Callable[[list[str]], list[str]]
 """Distinct texts in, each put in another way."""
 
@@ -30,8 +35,9 @@ class ParaphraseRobustness(Evaluator):
     exchanged (letters as people see them, Unicode's grapheme clusters), words dropped, neighbouring words exchanged, the other case, no
     punctuation; `rate` of the words of a text, at least one, is touched.
 
-    A run draws once for a text wherever it stands.  Low and high are the least and the greatest of the runs; ``lost`` is what the figure
-    loses against the texts as they are, the mean over runs.
+    The other evaluator must read vectors of texts and nothing else (`sts`, `pair-classification`, `retrieval`, probes): others would see
+    the texts as they are, and are refused.  A run draws once for a text wherever it stands.  Low and high are the least and the greatest of
+    the runs; ``lost`` is what the figure loses against the texts as they are, the mean over runs.
     """
 
     name: ClassVar[str] = "paraphrase-robustness"
@@ -106,6 +112,8 @@ class Changed:
         return self._encoder.encode([self._known[text] for text in texts], **options)
 
     def __getattr__(self, name: str) -> Any:
+        if name in PAST:
+            raise DataError("an evaluator that reads more than vectors of texts cannot be asked about other texts")
         return getattr(self._encoder, name)
 
 
@@ -132,7 +140,7 @@ def _chosen(places: Sequence[int], words: int, rate: float, rng: np.random.Gener
 def _typos(text: str, rate: float, rng: np.random.Generator) -> str:
     words = text.split()
     letters = [LETTERS.findall(word) for word in words]
-    pairs = [[i for i in range(len(one) - 1) if one[i] != one[i + 1] and (one[i] + one[i + 1]).isalnum()] for one in letters]
+    pairs = [[i for i in range(len(one) - 1) if one[i] != one[i + 1] and (one[i][0] + one[i + 1][0]).isalnum()] for one in letters]
     for word in _chosen([i for i, one in enumerate(pairs) if one], len(words), rate, rng):
         i = pairs[word][int(rng.integers(len(pairs[word])))]
         letters[word][i], letters[word][i + 1] = letters[word][i + 1], letters[word][i]

@@ -15,7 +15,7 @@ from langadapt.contracts import Context, Evaluator, Resource, Score
 from langadapt.errors import DataError
 from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.isotropy import read_texts
-from langadapt_evaluators.treebank import Syntax, labelled
+from langadapt_evaluators.treebank import Syntax, labelled, sentences
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
@@ -24,6 +24,9 @@ Task = Literal["length", "word-content", "bigram-shift"]
 
 SHARES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.625, 1.0)
 """Of the training texts, after which the online code learns anew (Voita & Titov 2020 double from a thousandth on)."""
+
+SEARCHED = 10_000
+"""Lines of running text that are searched for in training data."""
 
 SHORTEST, LONGEST = 4, 60
 """Words of a sentence that is taken."""
@@ -88,6 +91,11 @@ class Probing(Evaluator):
     @property
     def test_data(self) -> Resource | None:
         return self.data or self.treebank
+
+    def test_rows(self, ctx: Context) -> list[tuple[str, ...]]:
+        read = read_texts(self.data, ctx) if self.data is not None else []
+        trees = [text for text, _ in sentences(self.treebank, ctx)] if self.treebank is not None else []
+        return [(text,) for text in dict.fromkeys([*read[:SEARCHED], *trees])]
 
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         return [*self._from_text(encoder, ctx), *self._from_trees(encoder, ctx)]

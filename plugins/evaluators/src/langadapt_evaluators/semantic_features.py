@@ -16,8 +16,8 @@ from langadapt_evaluators.columns import read_columns
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
 
-FEWEST = 20
-"""Words from which features are predicted at all."""
+FEWEST, LEAST = 20, 5
+"""Words from which features are predicted at all, and words of a part at the least."""
 
 
 class SemanticFeatures(Evaluator):
@@ -28,9 +28,9 @@ class SemanticFeatures(Evaluator):
     - ``pls``: partial least squares regression on `components` directions (Făgărășan, Vecchi & Clark 2015, W15-0107).
 
     Words are predicted in `folds` parts, each from the others.  ``feature correlation``: Spearman's, between what was predicted and what
-    people said over the words, a mean over the features that vary, ×100; its interval resamples words.  ``features recovered``: of the
-    m features that a word has, the share among the m that are predicted highest, a mean over words, ×100 (Făgărășan et al. call this
-    precision at m); measured where features are absent from most words.
+    people said, over the words of a part, a mean over parts and over the features that vary, ×100; its interval resamples words.
+    ``features recovered``: of the m features that a word has, the share among the m that are predicted highest, a mean over words, ×100
+    (Făgărășan et al. call this precision at m); measured where features are absent from most words.
 
     Tables have ``word, feature, value``; a pair that is missing is zero.
     """
@@ -52,17 +52,19 @@ class SemanticFeatures(Evaluator):
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         words, features = self._read(ctx)
         vectors = np.asarray(encoder.encode(words, normalize=True, progress=ctx.log), np.float64)
-        fold = ctx.rng("folds of words").permutation(len(words)) % self.folds
+        folds = max(2, min(self.folds, len(words) // LEAST))
+        fold = ctx.rng("folds of words").permutation(len(words)) % folds
+        usual = np.stack([features[fold != part].mean(0) for part in range(folds)])[fold]
         found = []
         for method in self.methods:
             said = np.empty_like(features)
-            for part in range(self.folds):
+            for part in range(folds):
                 train, test = fold != part, fold == part
                 if method == "knn":
                     said[test] = neighbours(vectors[train], features[train], vectors[test], self.k)
                 else:
                     said[test] = least_squares(vectors[train], features[train], vectors[test], self.components)
-            found += self._scores(f"{self.task or self.data.name} {method}", features, said, ctx)
+            found += self._scores(f"{self.task or self.data.name} {method}", features, said, usual, fold, ctx)
         return found
 
     def _read(self, ctx: Context) -> tuple[list[str], np.ndarray]:
@@ -93,14 +95,20 @@ class SemanticFeatures(Evaluator):
             raise DataError(f"{len(words)} words with {table.shape[1]} features that vary are too few", where=self.data.name)
         return words, table
 
-    def _scores(self, task: str, gold: np.ndarray, said: np.ndarray, ctx: Context) -> list[Score]:
+    def _scores(self, task: str, gold: np.ndarray, said: np.ndarray, usual: np.ndarray, fold: np.ndarray, ctx: Context) -> list[Score]:
         n = len(gold)
         rng = ctx.rng(f"bootstrap {task} feature correlation")
-        value = 100 * feature_correlation(gold, said)
-        low, high, drawn = interval(lambda rows: 100 * feature_correlation(gold[rows], said[rows]), n, rng, self.samples, value)
+
+        def correlation(rows: np.ndarray) -> float:
+            # Part by part: the mean of the others is low where a part has much, and would be a correlation of its own.
+            parts = [rows[fold[rows] == part] for part in np.unique(fold)]
+            return 100 * float(sum(len(part) * feature_correlation(gold[part], said[part]) for part in parts if len(part))) / len(rows)
+
+        value = correlation(np.arange(n))
+        low, high, drawn = interval(correlation, n, rng, self.samples, value)
         found = [Score(task, "feature correlation", value, low, high, n, resampled=drawn)]
         if (gold == 0).mean() > 0.5 and (gold >= 0).all():
-            items = 100 * recovered(gold, said)
+            items = 100 * recovered(gold, said, usual)
             rng = ctx.rng(f"bootstrap {task} features recovered")
             low, high, drawn = interval(lambda rows: float(items[rows].mean()), n, rng, self.samples)
             found.append(Score(task, "features recovered", float(items.mean()), low, high, n, resampled=drawn, items=items))
@@ -124,7 +132,7 @@ def least_squares(train: np.ndarray, features: np.ndarray, test: np.ndarray, com
     varies = features.std(0) > 0
     found = np.tile(features.mean(0), (len(test), 1))
     most = min(components, int(np.linalg.matrix_rank(train - train.mean(0), tol=1e-6)))
-    if most:  # else all words have one vector
+    if most and varies.any():  # else all words have one vector, or all the same features
         model = PLSRegression(n_components=most).fit(train, features[:, varies])
         found[:, varies] = model.predict(test).reshape(len(test), -1)
     return found
@@ -141,9 +149,9 @@ def feature_correlation(gold: np.ndarray, said: np.ndarray) -> float:
     return float(np.divide((a * b).sum(0), scale, out=np.zeros_like(scale), where=scale > 0).mean()) if columns.any() else 0.0
 
 
-def recovered(gold: np.ndarray, said: np.ndarray) -> np.ndarray:
-    """(words,) of each word's features, the share among as many that are predicted highest."""
-    order = np.argsort(-said, axis=1, kind="stable")
+def recovered(gold: np.ndarray, said: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """(words,) of each word's features, the share among as many that are predicted highest, of equal ones the more usual first."""
+    order = np.lexsort((-usual, -said), axis=1)
     found = np.empty(len(gold))
     for i, row in enumerate(gold):
         has = np.flatnonzero(row)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from langadapt.errors import DataError
+from langadapt.errors import SourceError
 
 EPOCHS, BATCH, RATE = 30, 32, 1e-2
 """Of a field on vectors that do not change: Adam, its rate falling to zero."""
@@ -30,12 +30,12 @@ def field(tags: int) -> Any:
     """A linear-chain conditional random field (Lafferty, McCallum & Pereira 2001) by pytorch-crf.
 
     Raises:
-        DataError: it is not installed.
+        SourceError: it is not installed.
     """
     try:
         from torchcrf import CRF
     except ImportError as error:
-        raise DataError("a conditional random field needs pytorch-crf", hint="pip install pytorch-crf") from error
+        raise SourceError("a conditional random field needs pytorch-crf", hint="pip install pytorch-crf") from error
     return CRF(tags, batch_first=True)
 
 

@@ -60,9 +60,11 @@ def _paired(sides: list[np.ndarray]) -> np.ndarray:
 
 
 def in_the_plane(vectors: np.ndarray, seed: int) -> np.ndarray:
-    """(n, 2) by t-SNE (van der Maaten & Hinton 2008), from the principal components, neighbours kept near."""
+    """(n, 2) by t-SNE (van der Maaten & Hinton 2008), from the principal components, neighbours kept near; zeros where all are alike."""
     from sklearn.manifold import TSNE
 
     n = len(vectors)
+    if vectors.std(0).max() < 1e-6:
+        return np.zeros((n, 2))
     found: np.ndarray = TSNE(perplexity=min(30.0, (n - 1) / 3), init="pca", random_state=seed).fit_transform(vectors)
     return found

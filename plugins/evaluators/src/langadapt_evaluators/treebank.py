@@ -52,6 +52,7 @@ def sentences(data: Resource, ctx: Context) -> Iterator[tuple[str, Any]]:
                 (sentence,) = parse(block)
                 words = [token for token in sentence if isinstance(token["id"], int)]
                 text = str(sentence.metadata.get("text") or " ".join(token["form"] for token in words)).strip()
+                words = [{name: token[name] for name in ("id", "form", "head", "deprel", "feats")} for token in words]
                 if sum(token["head"] == 0 for token in words) != 1:
                     raise ValueError("it has not one root")
             except (ParseException, ValueError, KeyError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from langadapt.contracts import Context
 from langadapt.contracts.reading import Sentence
-from langadapt.errors import DataError
+from langadapt.errors import DataError, SourceError
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
@@ -84,13 +85,16 @@ def fasttext(sides: list[Words], more: Sequence[str], ctx: Context) -> list[Vect
     """Skip-gram vectors with letters' runs (Bojanowski et al. 2017, arXiv:1607.04606), learnt here from the first side and `more`.
 
     Raises:
-        DataError: gensim is not installed.
+        SourceError: gensim is not installed.
+        DataError: no word is met twice.
     """
     try:
         from gensim.models import FastText
     except ImportError as error:
-        raise DataError("fastText's vectors need gensim", hint="pip install gensim") from error
+        raise SourceError("fastText's vectors need gensim", hint="pip install gensim") from error
     corpus = [*sides[0], *(text.split() for text in more)]
     seed = ctx.seed_for("fasttext") % 2**31
+    if not any(count > 1 for count in Counter(word for text in corpus for word in text).values()):
+        raise DataError("no word is met twice, and fastText has nothing to learn from", hint="Give it a corpus.")
     model = FastText(corpus, vector_size=WIDTH, window=5, min_count=2, sg=1, epochs=10, min_n=3, max_n=6, workers=1, seed=seed)
     return [[np.array([model.wv[word] for word in sentence]).reshape(-1, WIDTH) for sentence in side] for side in sides]

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from langadapt.contracts import Embeds
 
 
+AWAY = ("Connect", "Timeout", "Offline", "LocalEntryNotFound")
+"""In names of errors that a network makes, and the next run may not meet."""
+
+
 class Mteb(Evaluator):
     """Main scores, ×100, of tasks of the Massive Text Embedding Benchmark (Muennighoff et al. 2023, arXiv:2210.07316), by its package.
 
-    `tasks` are taken from the Hub by their names, all their subsets in `languages` (ISO 639-3, ``mar``), their `test` splits.  `data` is a
-    resource that becomes a task too: what other evaluators here score on the same data agrees to the last digits (STS, paraphrase,
-    bitext's accuracy, retrieval); MTEB's classification draws its own training rows.  Adapters with roles read queries and documents;
-    prompts are the encoder's, not the task's.  MTEB gives no intervals, and so there are none.
+    `tasks` are taken from the Hub by their names, all their subsets in `languages` (ISO 639-3, ``mar``), of the splits that MTEB scores
+    them on.  `data` is a resource that becomes a task too: what other evaluators here score on the same data agrees to the last digits
+    (STS, paraphrase, bitext's accuracy, retrieval); MTEB's classification draws its own training rows.  Adapters with roles read queries
+    and documents; prompts are the encoder's, not the task's.  MTEB gives no intervals, and so there are none.
     """
 
     name: ClassVar[str] = "mteb"
@@ -76,8 +80,10 @@ def _scores(model: Any, task: AbsTask, ctx: Context) -> list[Score]:
     try:
         task.load_data()
     except Exception as error:  # datasets and the Hub's client raise a dozen kinds
-        raise SourceError(
-            f"the data of MTEB's {task.metadata.name} cannot be had ({type(error).__name__}: {' '.join(str(error).split())[:200]})",
+        kind = type(error).__name__
+        away = isinstance(error, ConnectionError | TimeoutError) or any(part in kind for part in AWAY)
+        raise (SourceError if away else DataError)(
+            f"the data of MTEB's {task.metadata.name} cannot be had ({kind}: {' '.join(str(error).split())[:200]})",
             hint="Check the network, or leave the task out.",
         ) from error
     result = mteb.evaluate(model, task, cache=None, show_progress_bar=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, Field
 
 from langadapt.contracts import Unkeyed
-from langadapt.errors import DataError
+from langadapt.errors import DataError, SourceError
 
 if TYPE_CHECKING:
     import httpx
@@ -100,7 +100,7 @@ class Asker:
             if attempt < endpoint.retries:
                 time.sleep(wait)
                 wait *= 2
-        raise DataError(
+        raise SourceError(
             f"the endpoint did not answer: {problem}",
             where=endpoint.url,
             hint=f"Check url, model and ${endpoint.key_variable}. Run the build again: finished sentences are kept.",
