@@ -202,7 +202,8 @@ def run(tmp_path: Path, warm: Warm) -> Run:
     ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "LANGADAPT_STORE": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1", **(env or {})}
         line = [sys.executable, "-m", "langadapt", *map(str, arguments)]
-        if all(name.startswith("LANGADAPT_") for name in env or {}):
+        here = ("PYTHONPATH", str(tmp_path))  # a command finds what lies where it runs
+        if all(name.startswith("LANGADAPT_") or (name, value) == here for name, value in (env or {}).items()):
             return warm.run(line, tmp_path, environment, stdin, timeout)
         return subprocess.run(line, capture_output=True, text=True, input=stdin, timeout=timeout, cwd=tmp_path, env=environment)
 

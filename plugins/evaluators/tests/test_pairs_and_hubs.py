@@ -77,13 +77,13 @@ def test_a_threshold_stands_between_two_scores() -> None:
 def test_real_paraphrases(data: Path, encoder: Encoder, tmp_path: Path) -> None:
     source = data / "mahaparaphrase-mr" / "train.tsv.gz"
     test, dev = table(source, tmp_path / "test.tsv", 0, 300), table(source, tmp_path / "dev.tsv", 300, 500)
-    found = {score.metric: score for score in PairClassification(data=test, dev=dev, samples=200).evaluate(encoder, Context())}
+    found = {score.metric: score for score in PairClassification(data=test, dev=dev, samples=100).evaluate(encoder, Context())}
     assert found["average precision"].n == 300
     low = found["average precision"].low
     assert low is not None
     assert low > 55, "half of the pairs are paraphrases"
     assert found["threshold of accuracy"].n == 200
-    alone = {score.metric: score for score in PairClassification(data=test, samples=200).evaluate(encoder, Context())}
+    alone = {score.metric: score for score in PairClassification(data=test, samples=100).evaluate(encoder, Context())}
     assert 230 < alone["accuracy"].n < 270
     assert alone["threshold of accuracy"].n == 300 - alone["accuracy"].n
     one = table(source, tmp_path / "one.tsv", 0, 12)
@@ -112,18 +112,18 @@ def test_ranks_are_those_of_the_authors_code() -> None:
 
 def test_pairs_of_real_text_are_searched(data: Path, encoder: Encoder, tmp_path: Path) -> None:
     with gzip.open(data / "stsb" / "mr" / "dev.tsv.gz", "rt", encoding="utf-8") as handle:
-        lines = [line for _, line in zip(range(401), handle, strict=False)]
+        lines = [line for _, line in zip(range(251), handle, strict=False)]
     file = tmp_path / "sts.tsv"
     file.write_text("".join(lines), encoding="utf-8")
     sts = resource(file, "sts")
-    found = {score.metric: score for score in EvalRank(data=sts, samples=200).evaluate(encoder, Context())}
+    found = {score.metric: score for score in EvalRank(data=sts, samples=100).evaluate(encoder, Context())}
     assert found["hits@1"].value <= found["mrr"].value <= found["hits@3"].value + 40
     assert found["mrr"].low is not None
     assert found["mrr"].low > 20
     with gzip.open(data / "raw" / "mr.txt.gz", "rt", encoding="utf-8") as handle:
-        (tmp_path / "more.txt").write_text("".join(next(handle)[:150].strip() + "\n" for _ in range(300)), encoding="utf-8")
-    harder = EvalRank(data=sts, background=resource(tmp_path / "more.txt", "text"), centred=False, samples=200)
-    easier = EvalRank(data=sts, centred=False, samples=200)
+        (tmp_path / "more.txt").write_text("".join(next(handle)[:150].strip() + "\n" for _ in range(150)), encoding="utf-8")
+    harder = EvalRank(data=sts, background=resource(tmp_path / "more.txt", "text"), centred=False, samples=100)
+    easier = EvalRank(data=sts, centred=False, samples=100)
     assert harder.evaluate(encoder, Context())[0].value <= easier.evaluate(encoder, Context())[0].value
     with pytest.raises(DataError, match="pairs have a score of 1 or more"):
         EvalRank(data=resource(some_lines(file, tmp_path / "few.tsv", 20), "sts"), least=1).evaluate(encoder, Context())
@@ -156,7 +156,7 @@ def test_a_common_direction_makes_hubs(data: Path, encoder: Encoder, tmp_path: P
         lines = [next(handle)[:200].strip() for _ in range(400)]
     text = tmp_path / "mr.txt"
     text.write_text("\n".join(lines), encoding="utf-8")
-    found = {score.metric: score for score in Hubness(data=resource(text, "text"), samples=200).evaluate(encoder, Context())}
+    found = {score.metric: score for score in Hubness(data=resource(text, "text"), samples=100).evaluate(encoder, Context())}
     assert found["skewness"].low is not None
     assert found["skewness"].low > 0.5
     assert 10 < found["Robin Hood"].value < 90

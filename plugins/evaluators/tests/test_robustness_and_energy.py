@@ -72,11 +72,11 @@ def test_slips_are_what_they_say(sentences: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def pairs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Resource:
-    """Sixty real Marathi pairs with scores."""
+    """Thirty real Marathi pairs with scores."""
     (source,) = (data / "mahasts-mr").glob("*dev*")
     path = tmp_path_factory.mktemp("pairs") / "mahasts.tsv"
     with gzip.open(source, "rt", encoding="utf-8") as handle:
-        path.write_text("".join(islice(handle, 61)), encoding="utf-8")
+        path.write_text("".join(islice(handle, 31)), encoding="utf-8")
     return resource(path, "sts")
 
 
@@ -154,13 +154,13 @@ def test_every_repeat_is_computed(lines: Resource, tiny: Path, monkeypatch: pyte
     encoder.encode(list(Path(str(lines.sources.path.paths[0])).read_text(encoding="utf-8").splitlines()))  # type: ignore[union-attr]
     passes: list[int] = []
     encoder._module.model.register_forward_hook(lambda module, given, found: passes.append(1))
-    energy, speed = Energy(data=lines, texts=100, repeats=3).evaluate(encoder, Context())
+    energy, speed = Energy(data=lines, texts=50, repeats=3).evaluate(encoder, Context())
     of_three = len(passes)
     passes.clear()
-    Energy(data=lines, texts=100, repeats=1).evaluate(encoder, Context())
+    Energy(data=lines, texts=50, repeats=1).evaluate(encoder, Context())
     assert of_three > 2 * len(passes) > 0
     assert energy.metric == "energy, estimated"
-    assert energy.n == speed.n == 100
+    assert energy.n == speed.n == 50
     assert 0 < energy.low <= energy.value <= energy.high  # type: ignore[operator]
     # core-seconds × watts / cores for a thousand texts: one thread is busy, so the least is what the fastest repeat took on one core
     one_core = 1000 / speed.high * 85 / (os.cpu_count() or 1)  # type: ignore[operator]

@@ -82,7 +82,7 @@ def test_fasttext_learns_from_the_corpus_too(encoder: Encoder, pos: Resource, da
     sentences = [[(word, "X") for word in one] for one in words_of(pos, 40)]
     unseen = [[("अनोळखीशब्द", "X")]]
     with gzip.open(data / "raw" / "mr.txt.gz", "rt", encoding="utf-8") as handle:
-        more = list(islice(handle, 50))
+        more = list(islice(handle, 20))
     runs = [vectors_of("fasttext", encoder, sentences, unseen, corpus, Context()) for corpus in ([], [], more)]
     assert np.array_equal(runs[0][0][0], runs[1][0][0])
     assert not np.allclose(runs[0][0][0], runs[2][0][0])
@@ -115,8 +115,7 @@ def test_a_field_knows_what_follows_what(encoder: Encoder) -> None:
         right[name] = np.mean([a == b for a, b in zip(flat, (tag for one in said for tag in one), strict=True)])
     assert right["field"] > 0.95
     assert right["linear"] < 0.85
-    assert tag_heads.crf(x, y, unseen[:3], 4, 0) == tag_heads.crf(x, y, unseen[:3], 4, 0)
-    assert tag_heads.crf(x, y, [np.zeros((0, 4))], 4, 0) == [[]]
+    assert tag_heads.crf(x[:8], y[:8], [*unseen[:3], np.zeros((0, 4))], 4, 0) == [*tag_heads.crf(x[:8], y[:8], unseen[:3], 4, 0), []]
 
 
 def test_words_find_their_pieces_again(encoder: Encoder, pos: Resource) -> None:
@@ -190,12 +189,12 @@ def test_fine_tuning_gives_every_word_a_tag(encoder: Encoder, pos: Resource) -> 
 
 def test_columns_side_by_side(encoder: Encoder, pos: Resource) -> None:
     """Each method on each kind of vectors, as tasks of their own; seeds where something is drawn."""
-    tagging = Tagging(data=pos, methods=["probe", "crf"], vectors=["states", "input", "characters"], limit=60, seeds=2, samples=100)
+    tagging = Tagging(data=pos, methods=["probe", "crf"], vectors=["states", "characters"], limit=40, seeds=2, samples=100)
     scores = {score.task: score for score in tagging.evaluate(encoder, Context())}
-    assert list(scores) == [f"pos {method} {vectors}" for method in ("probe", "crf") for vectors in ("states", "input", "characters")]
+    assert list(scores) == [f"pos {method} {vectors}" for method in ("probe", "crf") for vectors in ("states", "characters")]
     assert all(score.metric == "accuracy" and score.low <= score.value <= score.high for score in scores.values())  # type: ignore[operator]
     assert min(score.value for score in scores.values()) > 35
-    plain = Tagging(data=pos, limit=60, samples=100).evaluate(encoder, Context())
+    plain = Tagging(data=pos, limit=40, samples=100).evaluate(encoder, Context())
     assert plain[0].task == "pos"
     assert plain[0].value == scores["pos probe states"].value
     with pytest.raises(ValueError, match="no vectors 'bpemb'"):
