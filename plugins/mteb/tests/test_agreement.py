@@ -18,6 +18,7 @@ from langadapt.planning.pinning import pin_paths
 from langadapt.registry.registry import Registry
 
 pytest.importorskip("mteb.abstasks")  # "mteb" alone could be this folder
+pytest.importorskip("langadapt_mteb")
 mteb = pytest.importorskip("mteb")
 
 from langadapt_mteb import MtebModel, local_task  # noqa: E402
