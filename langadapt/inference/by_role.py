@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -40,15 +40,7 @@ class ByRole(Encoder):
         self._turn = threading.Lock()
         self._plain = self._passes
 
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        adapter: str | Sequence[str | None] | None = None,
-        batch_tokens: int = 4096,
-        progress: bool | Log = False,
-        normalize: bool | None = None,
-    ) -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, adapter: str | Sequence[str | None] | None = None, **options: Any) -> np.ndarray:
         """As :meth:`Encoder.encode`; `adapter` is one role.
 
         Raises:
@@ -64,7 +56,7 @@ class ByRole(Encoder):
         with self._turn:
             self._activate(role)
             self._passes = self._plain  # whoever remembers vectors knows them by their tokens alone
-            return super().encode(texts, batch_tokens=batch_tokens, progress=progress, normalize=normalize)
+            return super().encode(texts, **options)
 
     def _no_base(self) -> NoReturn:
         raise ModelError(

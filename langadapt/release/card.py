@@ -217,16 +217,13 @@ def _in_library(facts: dict[str, Any]) -> list[str]:
     if facts["composition"]:
         return [*start, 'base.load_adapter_setup("PATH_OF_THIS", set_active=True, use_safetensors=True)']
     if parts := facts["parts"]:
-        return [*start, _prefixed(parts["adapters"]), *_wrapped(parts["peft"])]
-    return [*start, _prefixed(folder.removeprefix("PATH_OF_THIS").lstrip("/"))]
+        wrapped = f'model = PeftModel.from_pretrained(base, "PATH_OF_THIS/{parts["peft"]}")'
+        return [*start, _loaded(f"PATH_OF_THIS/{parts['adapters']}"), "from peft import PeftModel", wrapped]
+    return [*start, _loaded(folder)]
 
 
-def _prefixed(part: str) -> str:
-    return f'base.load_adapter("{"/".join(filter(None, ("PATH_OF_THIS", part)))}", load_as="mine", set_active=True, use_safetensors=True)'
-
-
-def _wrapped(part: str) -> list[str]:
-    return ["from peft import PeftModel", f'model = PeftModel.from_pretrained(base, "PATH_OF_THIS/{part}")']
+def _loaded(folder: str) -> str:
+    return f'base.load_adapter("{folder}", load_as="mine", set_active=True, use_safetensors=True)'
 
 
 def _front_matter(facts: dict[str, Any], scores: score_tables.Scores) -> str:

@@ -19,7 +19,7 @@ from langadapt.running.past import LOCK, SCORES, PastRun
 from langadapt.store import Store
 from langadapt.verbs.evaluate.contamination import SEEN
 from langadapt.verbs.evaluate.examples import EXAMPLES
-from langadapt.verbs.evaluate.run import UNSCORED
+from langadapt.verbs.evaluate.run import unscored_in
 
 DROPPED = "dropped by "
 """In a data set's description: begins the keys that count what a selector took out."""
@@ -70,13 +70,9 @@ def _facts(plan: Plan, store: Store, run: PastRun, reused: list[str]) -> dict[st
         "grids": {name: dict(zip(("header", "rows"), scores.grid(table), strict=True)) for name, table in tables.items()},
         "drawings": {name: _drawings(table) for name, table in tables.items()},
         "seen": {name: read_json(file) for name, file in seen.items() if file.is_file()},
-        "problems": [line for name in tables for line in _unscored(run.path / SCORES / name / UNSCORED)],
+        "problems": [line for name in tables for line in unscored_in(run.path / SCORES / name)],
         "examples": {name: read_json(file) for name, file in looked.items() if file.is_file()},
     }
-
-
-def _unscored(file: Path) -> list[str]:
-    return list(read_json(file)) if file.is_file() else []
 
 
 def _plain(value: Any) -> Any:

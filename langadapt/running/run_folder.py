@@ -22,7 +22,7 @@ from langadapt.running.past import EVENTS, LOCK, SCORES
 from langadapt.store import Store, disk_error
 from langadapt.verbs.evaluate.contamination import SEEN
 from langadapt.verbs.evaluate.examples import EXAMPLES
-from langadapt.verbs.evaluate.run import UNSCORED
+from langadapt.verbs.evaluate.run import UNSCORED, unscored_in
 from langadapt.version import __version__
 
 
@@ -93,7 +93,7 @@ class RunFolder:
 
     def unscored(self) -> list[str]:
         """A sentence for each test that an encoder has no score on."""
-        return [line for file in sorted((self.path / SCORES).glob(f"*/{UNSCORED}")) for line in read_json(file)]
+        return [line for folder in sorted((self.path / SCORES).glob("*")) for line in unscored_in(folder)]
 
     def show(self, plan: Plan, store: Store) -> None:
         """``losses.svg`` of the stages that trained, and ``data-STAGE.html`` of the translated data sets."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from langadapt.artifacts import scores
 from langadapt.contracts.component import Context
 from langadapt.contracts.results import Evaluator
 from langadapt.errors import DataError, LangadaptError, SourceError, StageFailed, StoreError
-from langadapt.files import stable_hash, write_json
+from langadapt.files import read_json, stable_hash, write_json
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.remembering import remember
 from langadapt.verbs.evaluate.contamination import SEEN, seen_in_training, sentence
@@ -19,6 +20,11 @@ from langadapt.verbs.job import Job
 
 UNSCORED = "unscored.json"
 """A sentence for each test that an encoder has no score on; absent where there is none."""
+
+
+def unscored_in(folder: Path) -> list[str]:
+    """What a folder of scores has no score on."""
+    return list(read_json(folder / UNSCORED)) if (folder / UNSCORED).is_file() else []
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from langadapt.release import card as release
 from langadapt.release.merging import servable
 from langadapt.reports.picture import score_bars
 from langadapt.verbs.evaluate.contamination import SEEN, sentence
-from langadapt.verbs.evaluate.run import UNSCORED
+from langadapt.verbs.evaluate.run import unscored_in
 from langadapt.verbs.job import Job
 from langadapt.version import __version__
 
@@ -35,7 +35,7 @@ def run(job: Job) -> dict[str, Any]:
         facts, width = _encoder(job)
     found = scores.load(job.need("scores")) if job.one("scores") else {}
     seen = _seen(job.need("scores")) if found else []
-    unscored = read_json(file) if found and (file := job.need("scores") / UNSCORED).is_file() else []
+    unscored = unscored_in(job.need("scores")) if found else []
     made = {"trained": _training(job), "rows": _rows(job), "environment": environment()}
     facts = {**job.planned.facts, **facts, "seen": seen, "unscored": unscored, **made}
     if found:

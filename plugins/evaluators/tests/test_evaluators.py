@@ -186,6 +186,7 @@ def test_entity_f1_by_hand(encoder: Encoder, tmp_path: Path) -> None:
 
 
 def test_a_word_is_known_by_its_first_piece(encoder: Encoder) -> None:
+    from langadapt_evaluators.word_vectors import pieces_of
     from langadapt_evaluators.word_vectors import states as of_words
 
     sentence = ["रंगमंचावर", "गिटार"]
@@ -193,7 +194,7 @@ def test_a_word_is_known_by_its_first_piece(encoder: Encoder) -> None:
     places = [encoded.word_ids().index(word) for word in (0, 1)]
     assert encoded.word_ids().count(0) > 1
     states = encoder.token_states([encoded["input_ids"]])[0]
-    (vectors,) = of_words(encoder, [sentence], Context())
+    (vectors,) = of_words(encoder, pieces_of(encoder, [sentence]), Context())
     assert np.allclose(vectors, states[places], atol=1e-6)
 
 

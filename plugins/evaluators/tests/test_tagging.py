@@ -13,7 +13,7 @@ import torch
 from langadapt_evaluators import tag_heads
 from langadapt_evaluators.tag_tuning import _tokenized, _written
 from langadapt_evaluators.tagging import Tagging
-from langadapt_evaluators.word_vectors import characters, cut, states, vectors_of
+from langadapt_evaluators.word_vectors import characters, pieces_of, states, vectors_of
 
 from langadapt.contracts.component import Context
 from langadapt.errors import DataError
@@ -54,15 +54,16 @@ def test_pieces_of_words(encoder: Encoder, pos: Resource) -> None:
     words = words_of(pos, 5)
     ids = [encoder.tokenizer(one, is_split_into_words=True)["input_ids"] for one in words]
     whole = encoder.token_states(ids)
-    for sentence, at, first, mean, found in zip(
-        words, cut(encoder, words), states(encoder, words, Context()), states(encoder, words, Context(), whole=True), whole, strict=True
-    ):
+    read = pieces_of(encoder, words)
+    assert read.ids == ids
+    firsts, means = (states(encoder, read, Context(), whole=whole_words) for whole_words in (False, True))
+    for sentence, at, first, mean, found in zip(words, read.places, firsts, means, whole, strict=True):
         assert len(at) == len(sentence) == len(first) == len(mean)
         assert np.allclose(first, np.stack([found[places[0]] for places in at]), atol=1e-5)
         assert np.allclose(mean, np.stack([found[places].mean(0) for places in at]), atol=1e-5)
-    long = [["पाणी"] * 200]
-    assert 0 < len(cut(encoder, long)[0]) < 64
-    assert len(states(encoder, long, Context())[0]) == len(cut(encoder, long)[0])
+    long = pieces_of(encoder, [["पाणी"] * 200])
+    assert 0 < len(long.places[0]) < 64
+    assert len(states(encoder, long, Context())[0]) == len(long.places[0])
 
 
 def test_vectors_are_joined(encoder: Encoder, pos: Resource) -> None:

@@ -28,8 +28,8 @@ class SemiSiameseHybrid(LightAdaptation):
         LP: {first: semi-siamese, then: {use: semi-siamese-prefix, shared: all}}
         PL: {first: {use: semi-siamese-prefix, shared: all}, then: semi-siamese}
 
-    Either part may have roles or act for both readers; one part is peft's and one the library `adapters`'.  No other program reads
-    the two as one: langadapt scores the hybrid by training's own modules, and a part alone loads in its library.
+    Either part may have roles or act for both readers; one part is peft's and one the library `adapters`', and a release's card shows how
+    the two libraries load it together.  The authors' scores (MS MARCO, Robust04) are not repeated.
     """
 
     name: ClassVar[str] = "semi-siamese-hybrid"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from langadapt.contracts import Context, Evaluator, Resource, Score
 from langadapt.errors import DataError
-from langadapt_evaluators.bootstrap import interval
+from langadapt_evaluators.bootstrap import mean_score
 from langadapt_evaluators.columns import LEAST, read_columns
 
 if TYPE_CHECKING:
@@ -53,16 +53,12 @@ class Analogy(Evaluator):
         vectors = encoder.encode(words, normalize=True, progress=ctx.log)
         right = 100.0 * (answers(vectors, questions[:, :3], self.method) == questions[:, 3])
         groups, task = np.array([row["group"] for row in rows]), self.task or self.data.name
-        found = [self._score(task, right, ctx)]
+        found = [mean_score(task, "accuracy", right, ctx.rng(f"bootstrap {task} accuracy"), self.samples)]
         for group in sorted(set(groups.tolist()) - {""}):
             if (groups == group).sum() >= LEAST:
-                found.append(self._score(f"{task} {group}", right[groups == group], ctx))
+                rng = ctx.rng(f"bootstrap {task} {group} accuracy")
+                found.append(mean_score(f"{task} {group}", "accuracy", right[groups == group], rng, self.samples))
         return found
-
-    def _score(self, task: str, right: np.ndarray, ctx: Context) -> Score:
-        rng = ctx.rng(f"bootstrap {task} accuracy")
-        low, high, drawn = interval(lambda rows: float(right[rows].mean()), len(right), rng, self.samples)
-        return Score(task, "accuracy", float(right.mean()), low, high, len(right), resampled=drawn, items=right)
 
 
 def answers(vectors: np.ndarray, questions: np.ndarray, method: str = "3CosAdd") -> np.ndarray:

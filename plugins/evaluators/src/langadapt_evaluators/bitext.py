@@ -10,7 +10,7 @@ from pydantic import Field
 from langadapt.contracts import Context, Evaluator, Resource, Score
 from langadapt.contracts.reading import held_out, read_parallel
 from langadapt.errors import DataError
-from langadapt_evaluators.bootstrap import interval
+from langadapt_evaluators.bootstrap import interval, mean_score
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
@@ -56,7 +56,10 @@ class Bitext(Evaluator):
             "margin-accuracy": _same(near.best_by_margin, right),
         }
         task = self.task or self.data.name
-        found = [_share(task, metric, values, ctx, self.samples) for metric, values in rights.items()]
+        found = []
+        for metric, values in rights.items():
+            rng = ctx.rng(f"bootstrap {task} {metric}")
+            found.append(mean_score(task, metric, 100.0 * values, rng, self.samples))
         return [*found, self._mined(task, a, b, left, right, ctx)]
 
     def _mined(self, task: str, a: np.ndarray, b: np.ndarray, left: list[str], right: list[str], ctx: Context) -> Score:
@@ -111,11 +114,6 @@ def _nearest(a: np.ndarray, b: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarr
 def _same(places: np.ndarray, texts: list[str]) -> np.ndarray:
     """(n,) whether the text at each place is the one that belongs there."""
     return np.array([texts[place] == text for place, text in zip(places.tolist(), texts, strict=True)])
-
-
-def _share(task: str, metric: str, right: np.ndarray, ctx: Context, samples: int) -> Score:
-    low, high, drawn = interval(lambda rows: float(right[rows].mean()), len(right), ctx.rng(f"bootstrap {task} {metric}"), samples)
-    return Score(task, metric, 100 * float(right.mean()), 100 * low, 100 * high, len(right), resampled=100 * drawn, items=100 * right)
 
 
 def best_threshold(margins: np.ndarray, right: np.ndarray, there: int) -> float:

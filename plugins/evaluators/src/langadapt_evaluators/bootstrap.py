@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from langadapt.contracts import Score
+
 SAMPLES = 1000
 
 
@@ -37,3 +39,19 @@ def interval(
         values += around - np.nanmean(values)
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return Interval(float(low), float(high), values)
+
+
+def mean_score(task: str, metric: str, items: np.ndarray, rng: np.random.Generator, samples: int = SAMPLES) -> Score:
+    """The mean of items (n,), ×100 already, with its interval; two of them can be paired item by item."""
+    low, high, drawn = interval(lambda rows: float(items[rows].mean()), len(items), rng, samples)
+    return Score(task, metric, float(items.mean()), low, high, len(items), resampled=drawn, items=items)
+
+
+def of_runs(values: np.ndarray) -> tuple[float | None, float | None]:
+    """95 % interval of the mean of a few runs (n,), by Student's t; none of a single one."""
+    if len(values) < 2:
+        return None, None
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from langadapt.contracts import Context, Evaluator, Resource, Score
 from langadapt.contracts.measuring import Meter
 from langadapt.errors import DataError
+from langadapt_evaluators.bootstrap import of_runs
 from langadapt_evaluators.isotropy import read_texts
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class Energy(Evaluator):
     read the metric says ``estimated``: core-seconds × `watts` / cores, the processor's rated power shared among its cores (what
     CodeCarbon falls back on: Courty et al., doi 10.5281/zenodo.4658424; its 85 W for a processor it does not know is the default here).
 
-    Low and high are the least and the greatest of `repeats`.  Adapters are not measured: merge them first.  Figures of two machines,
+    The interval is Student's t over `repeats`, none for one.  Adapters are not measured: merge them first.  Figures of two machines,
     or of one that was busy, cannot be compared.
     """
 
@@ -64,6 +66,6 @@ class Energy(Evaluator):
         task, n = self.task or self.data.name, len(chosen)
         metric = "energy" if counted else "energy, estimated"
         return [
-            Score(task, metric, sum(joules) / len(joules), min(joules), max(joules), n, "J / 1,000 texts", False),
-            Score(task, "speed", sum(speeds) / len(speeds), min(speeds), max(speeds), n, "texts / s"),
+            Score(task, metric, float(np.mean(joules)), *of_runs(np.array(joules)), n, "J / 1,000 texts", False),
+            Score(task, "speed", float(np.mean(speeds)), *of_runs(np.array(speeds)), n, "texts / s"),
         ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,24 +51,11 @@ def fine_tuned(
     Args:
         goal: (n_train,) class of each row to learn from.
     """
-    # A folder of its own each time: checkpoints of another encoder's run must not be taken for this one's.
-    work = tempfile.TemporaryDirectory(dir=ctx.workdir)
-    own = replace(ctx, seed=ctx.seed_for(f"fine-tune {seed}") % 2**31, workdir=Path(work.name))
-    torch.manual_seed(own.seed_for("head"))
-    module: Any = encoder.trainable_copy()
-    if rules.adaptation is not None:
-        rules.adaptation.attach(module.model)
     names = ("sentence1", "sentence2") if len(train_rows.texts[0]) == 2 else ("text",)
-    head = _head(module.width * (4 if len(names) == 2 else 1), int(goal.max()) + 1)
     rows = _tokenized(encoder, names, train_rows.texts, goal)
-    steps = steps_of(rules, len(rows))
-    settings = Settings(
-        steps, rules.batch_size, rules.learning_rate, 0.01, steps // 10, 1.0, resolve_precision("auto"), 4096, 10**9, "last"
-    )
-    with work:
-        train(module, head, _Classify(texts=names), rows, encoder.tokenizer, Linear(), AdamW(), settings, None, own, alone=True)
-    module.eval()
-    head.eval()
+    make = partial(_head, parts=4 if len(names) == 2 else 1, classes=int(goal.max()) + 1)
+    run = Run(steps_of(rules, len(rows)), rules.batch_size, rules.learning_rate, rules.adaptation)
+    module, head = trained(encoder, make, _Classify(texts=names), rows, run, f"fine-tune {seed}", ctx)
     ids = _tokenized(encoder, names, unseen, None)
     with torch.inference_mode():
         vectors = [module.embed([row[name] for row in ids.take(range(len(ids)))], 8192) for name in names]
@@ -74,11 +63,53 @@ def fine_tuned(
     return guess
 
 
-def _head(width: int, classes: int) -> nn.Sequential:
+@dataclass(frozen=True)
+class Run:
+    """How long and how fast a copy of an encoder is trained."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    adaptation: Adaptation | None = None
+
+
+def trained(
+    encoder: Embeds, head_of: Callable[[int], nn.Module], objective: Objective, rows: TokenizedRows, run: Run, purpose: str, ctx: Context
+) -> tuple[Any, Any]:
+    """A copy of an encoder and a head on it, trained together and ready to be asked.
+
+    Args:
+        head_of: makes the head for vectors of a width.
+        purpose: what the seed is drawn for.
+    """
+    # A folder of its own each time: checkpoints of another encoder's run must not be taken for this one's.
+    work = tempfile.TemporaryDirectory(dir=ctx.workdir)
+    own = replace(ctx, seed=ctx.seed_for(purpose) % 2**31, workdir=Path(work.name))
+    torch.manual_seed(own.seed_for("head"))
+    module: Any = encoder.trainable_copy()
+    if run.adaptation is not None:
+        run.adaptation.attach(module.model)
+    head = head_of(module.width)
+    settings = Settings(
+        run.steps, run.batch_size, run.learning_rate, 0.01, run.steps // 10, 1.0, resolve_precision("auto"), 4096, 10**9, "last"
+    )
+    with work:
+        train(module, head, objective, rows, encoder.tokenizer, Linear(), AdamW(), settings, None, own, alone=True)
+    module.eval()
+    head.eval()
+    return module, head
+
+
+def linear_layer(width: int, classes: int) -> nn.Linear:
+    """As BERT's classifiers and taggers begin: small weights, no bias."""
     linear = nn.Linear(width, classes)
     nn.init.normal_(linear.weight, std=SPREAD)
     nn.init.zeros_(linear.bias)
-    return nn.Sequential(nn.Dropout(DROPOUT), linear)
+    return linear
+
+
+def _head(width: int, parts: int, classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Dropout(DROPOUT), linear_layer(parts * width, classes))
 
 
 def _tokenized(encoder: Embeds, names: tuple[str, ...], texts: list[tuple[str, ...]], goal: np.ndarray | None) -> TokenizedRows:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from langadapt.contracts import Context, Embeds, Evaluator, Resource, Score, Use
+from langadapt.contracts import Context, Embeds, Score
+from langadapt_evaluators.around import Around
 
 
-class LayerSweep(Evaluator):
+class LayerSweep(Around):
     """The first figure of another evaluator on the mean of each layer's states, the embeddings first (layer 0).
 
     The best layer of an encoder that was not trained for sentences is rarely its last (Hosseini, Munia & Khan 2023,
@@ -23,23 +24,8 @@ class LayerSweep(Evaluator):
     name: ClassVar[str] = "layer-sweep"
     version: ClassVar[str] = "2"
 
-    evaluator: Annotated[Any, Use("evaluator")]
-    """What is measured: ``{use: sts, data: …}``."""
     pairs: bool = False
     """Also the mean of every two layers."""
-
-    @property
-    def test_data(self) -> Resource | None:
-        found: Resource | None = self.evaluator.test_data
-        return found
-
-    def test_rows(self, ctx: Context) -> Sequence[tuple[str, ...]] | None:
-        found: Sequence[tuple[str, ...]] | None = self.evaluator.test_rows(ctx)
-        return found
-
-    def shared_resource(self) -> Resource | None:
-        found: Resource | None = self.evaluator.shared_resource()
-        return found
 
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         chosen: list[tuple[int, ...]] = [(layer,) for layer in range(encoder.layers + 1)]

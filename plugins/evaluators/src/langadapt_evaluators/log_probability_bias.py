@@ -12,14 +12,12 @@ from langadapt.contracts import Context, Evaluator, Resource, Score
 from langadapt.contracts.reading import read_labelled
 from langadapt.errors import DataError
 from langadapt_evaluators.bootstrap import interval
+from langadapt_evaluators.columns import LEAST
 from langadapt_evaluators.seat import effect_size
 from langadapt_evaluators.template_bias import associations
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
-
-LEAST = 10
-"""Pairs of one kind of bias from which it is scored by itself."""
 
 
 class LogProbabilityBias(Evaluator):
@@ -41,8 +39,8 @@ class LogProbabilityBias(Evaluator):
     ``target2`` and ``attribute``, and may have ``label``, the set that the attribute is of.  Each row gives log p(target1 | attribute) /
     p(target1) less the same of the second target.  ``log-probability ratio`` is their mean, 0 even-handed, above it for the first target;
     ``distance from 0`` has a direction.  Where there are just two labels, ``effect size`` compares the rows of the first with those of
-    the second, the difference of means over the deviation of all, as WEAT does (theirs, in section 4.2); its formula and the ratio's were
-    stated again in the tests.
+    the second, the difference of means over the deviation of all, as WEAT does; they also permute, which is not done here.  Their code was
+    not run: the ratio is compared with the model's own probabilities.
     """
 
     name: ClassVar[str] = "log-probability-bias"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,8 +10,9 @@ import numpy as np
 import regex
 from pydantic import Field
 
-from langadapt.contracts import Context, Embeds, Evaluator, Resource, Score, Use
+from langadapt.contracts import Context, Embeds, Score, Use
 from langadapt.errors import DataError
+from langadapt_evaluators.around import Around
 
 Slip = Literal["typos", "dropped-words", "swapped-words", "case", "punctuation"]
 
@@ -26,24 +27,23 @@ Change = Callable[[list[str]], list[str]]
 LETTERS = regex.compile(r"\X")
 
 
-class ParaphraseRobustness(Evaluator):
+class ParaphraseRobustness(Around):
     """The first figure of another evaluator as it is, and its mean over runs in which every text is put in another way.
 
     The Paraphrasing Text Embedding Benchmark (Frank & Afli 2025, arXiv:2510.06730) paraphrases test texts by a language model at run time
     and reports means over runs; here any `generator` does (their choice of a judge and a paraphraser by people's scores is the user's:
     name the model in the generator).  Beside it, or without any language model, `slips` are drawn: two neighbouring letters of a word
-    exchanged (letters as people see them, Unicode's grapheme clusters), words dropped, neighbouring words exchanged, the other case, no
-    punctuation; `rate` of the words of a text, at least one, is touched.
+    exchanged (letters as people see them, Unicode's grapheme clusters), words dropped or neighbouring words exchanged, each in `rate` of a
+    text's words, one at least; the other case (nothing, in a script without), and no punctuation, in the whole text.
 
     The other evaluator must read vectors of texts and nothing else (`sts`, `pair-classification`, `retrieval`, probes): others would see
-    the texts as they are, and are refused.  A run draws once for a text wherever it stands.  Low and high are the least and the greatest of
-    the runs; ``lost`` is what the figure loses against the texts as they are, the mean over runs.
+    the texts as they are, and are refused.  A run draws once for a text wherever it stands.  Intervals are bootstrapped over the items of
+    the test, of the mean over runs; ``lost`` is what the figure loses against the texts as they are, paired; ``spread`` is the standard
+    deviation over runs, as theirs.
     """
 
     name: ClassVar[str] = "paraphrase-robustness"
 
-    evaluator: Annotated[Any, Use("evaluator")]
-    """What is measured: ``{use: sts, data: …}``."""
     slips: list[Slip] = ["typos", "dropped-words", "swapped-words"]
     generator: Annotated[Any, Use("generator")] = None
     """What paraphrases; nothing is paraphrased without it."""
@@ -52,15 +52,6 @@ class ParaphraseRobustness(Evaluator):
     )
     runs: Annotated[int, Field(ge=2)] = 5
     rate: Annotated[float, Field(gt=0, le=1)] = 0.15
-
-    @property
-    def test_data(self) -> Resource | None:
-        found: Resource | None = self.evaluator.test_data
-        return found
-
-    def test_rows(self, ctx: Context) -> Sequence[tuple[str, ...]] | None:
-        found: Sequence[tuple[str, ...]] | None = self.evaluator.test_rows(ctx)
-        return found
 
     def evaluate(self, encoder: Embeds, ctx: Context) -> list[Score]:
         if not self.slips and self.generator is None:
@@ -78,23 +69,30 @@ class ParaphraseRobustness(Evaluator):
 
     def _paraphrased(self, run: int, ctx: Context) -> Change:
         def change(texts: list[str]) -> list[str]:
-            prompts = [self.prompt.replace("{text}", text).replace("{run}", str(run + 1)) for text in texts]
+            prompts = [self.prompt.replace("{run}", str(run + 1)).replace("{text}", text) for text in texts]
             answers = dict(self.generator.generate(prompts, ctx))
             return [answers[i].strip() or text for i, text in enumerate(texts)]
 
         return change
 
 
-def _summed(plain: Score, runs: Iterable[Score], task: str) -> list[Score]:
-    scores = list(runs)
+def _summed(plain: Score, scores: list[Score], task: str) -> list[Score]:
     values = np.array([score.value for score in scores])
-    drawn = [score.resampled for score in scores]
-    mean = np.mean(drawn, axis=0) if all(one is not None for one in drawn) else None
-    ends: dict[str, Any] = {"value": float(values.mean()), "low": float(values.min()), "high": float(values.max())}
-    shown = replace(plain, task=task, **ends, resampled=mean, items=None, drawing=None)
-    lost = (plain.value - values) if plain.higher_is_better else (values - plain.value)
-    loss = Score(task, f"{plain.metric} lost", float(lost.mean()), float(lost.min()), float(lost.max()), plain.n, plain.unit, False)
-    return [shown, loss]
+    sign = 1 if plain.higher_is_better else -1
+    mean = lost = None
+    if plain.resampled is not None and all(score.resampled is not None for score in scores):
+        mean = np.mean([score.resampled for score in scores], axis=0)
+        lost = sign * (plain.resampled - mean)
+    value, loss = float(values.mean()), sign * (plain.value - float(values.mean()))
+    shown = replace(plain, task=task, value=value, **_ends(mean), resampled=mean, items=None, drawing=None)
+    less = Score(task, f"{plain.metric} lost", loss, **_ends(lost), n=plain.n, unit=plain.unit, higher_is_better=False)
+    return [shown, less, Score(task, f"{plain.metric} spread", float(values.std(ddof=1)), None, None, len(values), plain.unit, False)]
+
+
+def _ends(drawn: np.ndarray | None) -> dict[str, Any]:
+    """``low`` and ``high`` of values on bootstrap samples; None where there are none."""
+    low, high = (float(end) for end in np.nanpercentile(drawn, [2.5, 97.5])) if drawn is not None else (None, None)
+    return {"low": low, "high": high}
 
 
 class Changed:

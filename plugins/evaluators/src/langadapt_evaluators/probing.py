@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from langadapt.contracts import Context, Evaluator, Resource, Score
 from langadapt.errors import DataError
-from langadapt_evaluators.bootstrap import interval
+from langadapt_evaluators.bootstrap import mean_score, of_runs
 from langadapt_evaluators.isotropy import read_texts
 from langadapt_evaluators.treebank import Syntax, labelled, sentences
 
@@ -59,7 +59,7 @@ class Probing(Evaluator):
     (words on the longest way down, in five classes), ``tense`` of the root or its auxiliaries, ``subject-number`` and ``object-number``
     of what depends on the root.  What a treebank does not say of fifty sentences in two classes is left out, with a word in the log.
 
-    ``compression`` (its ends: the least and the most of the `orders`) is the uniform code of the training labels over the online code
+    ``compression`` (its interval by Student's t over the `orders`) is the uniform code of the training labels over the online code
     (Voita & Titov 2020, arXiv:2003.12298): the labels of each block are coded by a probe of the blocks before it, a mean over `orders`
     of the texts.  An accuracy that took many examples to reach compresses little; 1 is no better than guessing.
 
@@ -67,6 +67,7 @@ class Probing(Evaluator):
     """
 
     name: ClassVar[str] = "probing"
+    version: ClassVar[str] = "2"
 
     data: Resource | None = None
     """Running text."""
@@ -143,12 +144,10 @@ class Probing(Evaluator):
     def _scores(self, task: str, vectors: np.ndarray, labels: np.ndarray, ctx: Context) -> list[Score]:
         cut = len(labels) * 4 // 5  # the texts are in random order already
         right = 100.0 * (_fitted(vectors[:cut], labels[:cut]).predict(vectors[cut:]) == labels[cut:])
-        rng = ctx.rng(f"bootstrap {task} accuracy")
-        low, high, drawn = interval(lambda rows: float(right[rows].mean()), len(right), rng, self.samples)
-        accuracy = Score(task, "accuracy", float(right.mean()), low, high, len(right), resampled=drawn, items=right)
+        accuracy = mean_score(task, "accuracy", right, ctx.rng(f"bootstrap {task} accuracy"), self.samples)
         orders = [ctx.rng(f"online code {i}").permutation(cut) for i in range(self.orders)]
         ratios = np.array([compression(vectors[:cut][order], labels[:cut][order]) for order in orders])
-        return [accuracy, Score(task, "compression", float(ratios.mean()), float(ratios.min()), float(ratios.max()), cut, "×")]
+        return [accuracy, Score(task, "compression", float(ratios.mean()), *of_runs(ratios), cut, "×")]
 
 
 def length(lines: Sequence[str], rng: np.random.Generator) -> Probe:

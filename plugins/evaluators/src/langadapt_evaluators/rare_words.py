@@ -10,7 +10,7 @@ from pydantic import Field
 
 from langadapt.contracts import Context, Evaluator, Resource, Score
 from langadapt.errors import DataError
-from langadapt_evaluators.bootstrap import interval
+from langadapt_evaluators.bootstrap import mean_score
 from langadapt_evaluators.columns import LEAST, read_columns
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class RareWords(Evaluator):
     WordNet language model probing (Schick & Schütze 2020, arXiv:1904.06707; timoschick/am-for-bert): the blank is a mask token, the
     best of a relation's `patterns` counts, and answers that are not one piece of the vocabulary are no answers (questions without any are
     left out and counted in the log).  ``precision@3`` is the share of the first three pieces that are right.  Ranks are among all pieces,
-    special ones left out; the authors count a rank beyond their first predictions as zero.
+    special ones left out; the authors count a rank beyond their first hundred predictions as zero.
 
     Tables have ``word`` and ``answers`` (separated by ``|``), and may have ``relation``, which chooses the patterns, and ``group``, how
     often the word is met (rare, medium, frequent); groups with ten questions and more are scored by themselves too.
@@ -101,13 +101,10 @@ class RareWords(Evaluator):
         found = []
         for name, rows in parts:
             if name == task or rows.sum() >= LEAST:
-                found += [self._score(name, "mrr", ranks[rows], ctx), self._score(name, f"precision@{FIRST}", precisions[rows], ctx)]
+                for metric, items in (("mrr", ranks), (f"precision@{FIRST}", precisions)):
+                    rng = ctx.rng(f"bootstrap {name} {metric}")
+                    found.append(mean_score(name, metric, items[rows], rng, self.samples))
         return found
-
-    def _score(self, task: str, metric: str, items: np.ndarray, ctx: Context) -> Score:
-        rng = ctx.rng(f"bootstrap {task} {metric}")
-        low, high, drawn = interval(lambda rows: float(items[rows].mean()), len(items), rng, self.samples)
-        return Score(task, metric, float(items.mean()), low, high, len(items), resampled=drawn, items=items)
 
 
 def _scores(encoder: Embeds, ids: tuple[list[int], ...], places: tuple[int, ...]) -> Iterator[np.ndarray]:

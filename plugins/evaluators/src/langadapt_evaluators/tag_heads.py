@@ -66,7 +66,12 @@ def crf(train: list[np.ndarray], goal: list[list[int]], test: list[np.ndarray], 
 
 def decoded(chain: Any, emitted: torch.Tensor) -> list[int]:
     """The likeliest tags of one sentence by its scores (w, tags)."""
-    return list(chain.decode(emitted[None])[0]) if len(emitted) else []
+    return list(chain.decode(emitted[None], mask=everything(emitted))[0]) if len(emitted) else []
+
+
+def everything(emitted: torch.Tensor) -> torch.Tensor:
+    """The mask (1, w) of a sentence alone; the library's own is of a type that torch will refuse."""
+    return torch.ones(1, len(emitted), dtype=torch.bool, device=emitted.device)
 
 
 def _padded(rows: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

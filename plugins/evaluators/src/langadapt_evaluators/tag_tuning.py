@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,15 +13,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from langadapt.contracts import Batch, Columns, Context, Loss, Models, Objective, Role, Row
-from langadapt.contracts.loop import AdamW, Linear, Settings, TokenizedRows, resolve_precision, steps_per_epoch, train
+from langadapt.contracts.loop import TokenizedRows, steps_per_epoch
 from langadapt.contracts.reading import Sentence, from_rows
-from langadapt_evaluators.tag_heads import decoded, field
+from langadapt_evaluators.fine_tuning import DROPOUT, Run, linear_layer, trained
+from langadapt_evaluators.tag_heads import decoded, everything, field
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
-
-DROPOUT, SPREAD = 0.1, 0.02
-"""Of the linear layer, as BERT's taggers have them (Devlin et al. 2019)."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +38,11 @@ def fine_tuned(
     encoder: Embeds, sentences: list[Sentence], tags: Sequence[str], unseen: list[Sentence], rules: Rules, seed: int, ctx: Context
 ) -> list[list[int]]:
     """Tags of the unseen sentences' words, up to the first that is cut off, by a copy of the encoder trained with one seed."""
-    work = tempfile.TemporaryDirectory(dir=ctx.workdir)
-    own = replace(ctx, seed=ctx.seed_for(f"fine-tune tags {seed}") % 2**31, workdir=Path(work.name))
-    torch.manual_seed(own.seed_for("head"))
-    module: Any = encoder.trainable_copy()
-    head = Head(module.width, len(tags), rules.crf)
     number = {tag: i for i, tag in enumerate(tags)}
     rows, places = _tokenized(encoder, sentences, rules.lexicon, number)
     steps = max(1, round(rules.epochs * steps_per_epoch(len(rows), rules.batch_size)))
-    settings = Settings(
-        steps, rules.batch_size, rules.learning_rate, 0.01, steps // 10, 1.0, resolve_precision("auto"), 4096, 10**9, "last"
-    )
-    with work:
-        train(module, head, _Tag(), rows, encoder.tokenizer, Linear(), AdamW(), settings, None, own, alone=True)
-    module.eval()
-    head.eval()
+    run = Run(steps, rules.batch_size, rules.learning_rate)
+    module, head = trained(encoder, partial(Head, tags=len(tags), crf=rules.crf), _Tag(), rows, run, f"fine-tune tags {seed}", ctx)
     chain: Any = head.chain.cpu() if head.chain is not None else None
     rows, places = _tokenized(encoder, unseen, rules.lexicon, None)
     found: list[list[int]] = []
@@ -73,9 +60,7 @@ class Head(nn.Module):
 
     def __init__(self, width: int, tags: int, crf: bool) -> None:
         super().__init__()
-        self.dropout, self.linear = nn.Dropout(DROPOUT), nn.Linear(width, tags)
-        nn.init.normal_(self.linear.weight, std=SPREAD)
-        nn.init.zeros_(self.linear.bias)
+        self.dropout, self.linear = nn.Dropout(DROPOUT), linear_layer(width, tags)
         self.chain = field(tags) if crf else None
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
@@ -100,7 +85,7 @@ class _Tag(Objective):
             return Loss(cross_entropy(scores, wanted, reduction="sum"))
         sizes = [len(one) for one in places]
         parts = zip(torch.split(scores, sizes), torch.split(wanted, sizes), strict=True)
-        terms = [-models.head.chain(one[None], tags[None], reduction="sum") for one, tags in parts if len(one)]
+        terms = [-models.head.chain(one[None], tags[None], mask=everything(one), reduction="sum") for one, tags in parts if len(one)]
         return Loss(torch.stack(terms).sum())
 
 

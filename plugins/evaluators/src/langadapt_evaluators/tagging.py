@@ -15,7 +15,7 @@ from langadapt_evaluators import tag_heads
 from langadapt_evaluators.bootstrap import interval
 from langadapt_evaluators.columns import read_columns
 from langadapt_evaluators.isotropy import read_texts
-from langadapt_evaluators.word_vectors import PARTS, vectors_of
+from langadapt_evaluators.word_vectors import PARTS, Vectors, vectors_of
 
 if TYPE_CHECKING:
     from langadapt.contracts import Embeds
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 OUTSIDE = "O"
 
 Method = Literal["probe", "crf", "fine-tune", "fine-tune-crf"]
+
+HEADS = ("probe", "crf")
+"""Methods that read vectors which do not change."""
 
 
 class Tagging(Evaluator):
@@ -32,8 +35,8 @@ class Tagging(Evaluator):
       no seed changes;
     - ``crf``: a conditional random field over a linear layer on them, `seeds` times (pytorch-crf);
     - ``fine-tune`` and ``fine-tune-crf``: every weight of the encoder trained with such a layer on its states, `seeds` times (Devlin et al.
-      2019); words of a `lexicon` may be read between markers of their type (Lex-BERT, first form: Zhu 2021, arXiv:2101.00396, whose
-      markers are new tokens; here they are written out).
+      2019); words of a `lexicon` may be read between markers of their type (Lex-BERT, first form: Zhu & Cheung 2021, arXiv:2101.00396,
+      whose markers are new tokens; here they are written out, and no code of theirs was found to compare with).
 
     `vectors` are ``states`` (of each word's first piece), ``input`` (the encoder's input layer, the mean over a word's pieces),
     ``characters`` (hashed runs of letters), ``fasttext`` (learnt here from the training sentences and `corpus`), or several joined:
@@ -86,28 +89,37 @@ class Tagging(Evaluator):
         tags = sorted({tag for sentence in train for _, tag in sentence})
         if len(tags) < 2:
             raise DataError(f"all words are tagged '{tags[0]}'", where=self.data.name)
+        frozen = [method for method in self.methods if method in HEADS]
+        corpus = read_texts(self.corpus, ctx) if self.corpus is not None and frozen else []
+        sides = {name: vectors_of(name, encoder, train, test, corpus, ctx) for name in (self.vectors if frozen else [])}
+        plain = self.methods == ["probe"] and self.vectors == ["states"]
         found = []
         for method in self.methods:
-            for vectors in self.vectors if method in ("probe", "crf") else [""]:
-                guesses = self._guesses(method, vectors, encoder, train, test, tags, ctx)
-                plain = (method, vectors, len(self.methods), len(self.vectors)) == ("probe", "states", 1, 1)
+            for vectors in sides if method in HEADS else [""]:
+                if method in HEADS:
+                    x, unseen = sides[vectors]
+                    guesses = self._by_vectors(method, x, unseen, train, tags, ctx)
+                else:
+                    guesses = self._fine_tuned(method, encoder, train, test, tags, ctx)
                 about = "" if plain else f" {method} {vectors}".rstrip()
                 found += self._scores(f"{self.task or self.data.name}{about}", test, tags, guesses, ctx)
         return found
 
-    def _guesses(
-        self, method: Method, vectors: str, encoder: Embeds, train: list[Sentence], test: list[Sentence], tags: list[str], ctx: Context
+    def _by_vectors(
+        self, method: Method, x: Vectors, unseen: Vectors, train: list[Sentence], tags: list[str], ctx: Context
     ) -> list[list[list[int]]]:
         """Of each run the tags' numbers of the test's words, up to the first that is cut off."""
         number = {tag: i for i, tag in enumerate(tags)}
-        if method in ("probe", "crf"):
-            corpus = read_texts(self.corpus, ctx) if self.corpus is not None and "fasttext" in vectors else []
-            x, unseen = vectors_of(vectors, encoder, train, test, corpus, ctx)
-            goal = [[number[tag] for _, tag in sentence[: len(one)]] for sentence, one in zip(train, x, strict=True)]
-            if method == "probe":
-                return [tag_heads.linear(x, goal, unseen)]
-            seeds = [ctx.seed_for(f"field {seed}") % 2**31 for seed in range(self.seeds)]
-            return [tag_heads.crf(x, goal, unseen, len(tags), seed) for seed in seeds]
+        goal = [[number[tag] for _, tag in sentence[: len(one)]] for sentence, one in zip(train, x, strict=True)]
+        if method == "probe":
+            return [tag_heads.linear(x, goal, unseen)]
+        seeds = [ctx.seed_for(f"field {seed}") % 2**31 for seed in range(self.seeds)]
+        return [tag_heads.crf(x, goal, unseen, len(tags), seed) for seed in seeds]
+
+    def _fine_tuned(
+        self, method: Method, encoder: Embeds, train: list[Sentence], test: list[Sentence], tags: list[str], ctx: Context
+    ) -> list[list[list[int]]]:
+        """As :meth:`_by_vectors`."""
         from langadapt_evaluators.tag_tuning import Rules, fine_tuned
 
         lexicon = {row["word"]: row["type"] for _, row in read_columns(self.lexicon, ctx, ("word", "type"))} if self.lexicon else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,22 +35,30 @@ def vectors_of(name: str, encoder: Embeds, train: list[Sentence], test: list[Sen
         more: texts that fastText learns from, beside the training sentences.
     """
     words = [[[word for word, _ in sentence] for sentence in part] for part in (train, test)]
+    read = [pieces_of(encoder, part) for part in words]
     makers: dict[str, Callable[[], list[Vectors]]] = {
-        "states": lambda: [states(encoder, part, ctx) for part in words],
-        "input": lambda: [states(encoder.at_layer(0), part, ctx, whole=True) for part in words],
+        "states": lambda: [states(encoder, part, ctx) for part in read],
+        "input": lambda: [states(encoder.at_layer(0), part, ctx, whole=True) for part in read],
         "characters": lambda: [characters(part) for part in words],
         "fasttext": lambda: fasttext(words, more, ctx),
     }
-    kept = [[len(one) for one in cut(encoder, part)] for part in words]
     parts = [makers[part]() for part in name.split("+")]
     return [
-        [np.concatenate([part[side][i][:n] for part in parts], 1) for i, n in enumerate(kept[side])]
+        [np.concatenate([part[side][i][: len(places)] for part in parts], 1) for i, places in enumerate(read[side].places)]
         for side in (0, 1)
     ]  # fmt: skip
 
 
-def cut(encoder: Embeds, words: Words) -> list[list[list[int]]]:
-    """Places of the pieces of each word of each sentence; words from the first without one on are left out: the text was cut there."""
+@dataclass(frozen=True)
+class Pieces:
+    """Sentences as an encoder reads them, and for each word the places of its pieces, up to the first word that was cut off."""
+
+    ids: list[list[int]]
+    places: list[list[list[int]]]
+
+
+def pieces_of(encoder: Embeds, words: Words) -> Pieces:
+    """Tokenise sentences of words, cut at the encoder's maximum length."""
     encoded = encoder.tokenizer(words, is_split_into_words=True, truncation=True, max_length=encoder.settings.max_length)
     found = []
     for i, sentence in enumerate(words):
@@ -59,17 +68,15 @@ def cut(encoder: Embeds, words: Words) -> list[list[list[int]]]:
                 pieces.setdefault(word, []).append(place)
         reached = next((word for word in range(len(sentence)) if word not in pieces), len(sentence))
         found.append([pieces[word] for word in range(reached)])
-    return found
+    return Pieces(encoded["input_ids"], found)
 
 
-def states(encoder: Any, words: Words, ctx: Context, whole: bool = False) -> Vectors:
+def states(encoder: Any, read: Pieces, ctx: Context, whole: bool = False) -> Vectors:
     """The state of each word's first piece, or the mean of all its pieces'."""
-    encoded = encoder.tokenizer(words, is_split_into_words=True, truncation=True, max_length=encoder.settings.max_length)
-    found = encoder.token_states(encoded["input_ids"], progress=ctx.log)
-    pieces = cut(encoder, words)
+    found = zip(encoder.token_states(read.ids, progress=ctx.log), read.places, strict=True)
     if whole:
-        return [np.array([one[at].mean(0) for at in places]).reshape(-1, one.shape[1]) for one, places in zip(found, pieces, strict=True)]
-    return [one[[at[0] for at in places]] for one, places in zip(found, pieces, strict=True)]
+        return [np.array([one[at].mean(0) for at in places]).reshape(-1, one.shape[1]) for one, places in found]
+    return [one[[at[0] for at in places]] for one, places in found]
 
 
 def characters(words: Words) -> Vectors:

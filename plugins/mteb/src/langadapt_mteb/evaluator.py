@@ -24,8 +24,8 @@ class Mteb(Evaluator):
 
     `tasks` are taken from the Hub by their names, all their subsets in `languages` (ISO 639-3, ``mar``), of the splits that MTEB scores
     them on.  `data` is a resource that becomes a task too: what other evaluators here score on the same data agrees to the last digits
-    (STS, paraphrase, bitext's accuracy, retrieval); MTEB's classification draws its own training rows.  Adapters with roles read queries
-    and documents; prompts are the encoder's, not the task's.  MTEB gives no intervals, and so there are none.
+    (STS, paraphrase, bitext's accuracy; nDCG but for MTEB's rounding); MTEB's classification draws its own training rows.  Adapters with
+    roles read queries and documents; prompts are the encoder's, not the task's.  MTEB gives no intervals, and so there are none.
     """
 
     name: ClassVar[str] = "mteb"
