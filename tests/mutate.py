@@ -7,19 +7,23 @@ touched, and what was tried stands in the output file: the same command goes on 
 their place alone (annotations, messages of errors, the words of a log) are left out before the draw.
 
 The fast suite runs once without a fault, under coverage (pip install pytest-cov), commands in processes of their own included.  A fault
-is then put before the tests that pass its line, those first that pass little else: they are about it.
+is then put before the tests that pass its line, those first that pass little else: they are about it.  They run in a process that has
+the libraries in memory already, which is most of the time that a small test takes; a test that fails so without a fault is not asked.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import difflib
+import importlib
 import itertools
 import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +47,10 @@ PATIENCE = 240.0
 
 SECONDS = 120.0
 """Of a line that many tests pass, no more are asked than take so long."""
+
+
+PRELOADED = ("pytest", "numpy", "torch", "transformers", "datasets", "sentence_transformers", "adapters", "peft", "accelerate", "sklearn")
+"""Libraries that a fault cannot change."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +141,11 @@ class Passers:
             encoding="utf-8",
         )
         watched = ("--cov=langadapt", f"--cov-config={config}", "--cov-context=test", "--cov-report=", "--maxfail=1000", "-n2")
-        said: list[str] = []
-        more = ("--durations=0", "--durations-min=0", "-vv")
-        _tested(self.tree, (*watched, *more), {"COVERAGE_FILE": str(self.data)}, said, patience=25 * PATIENCE)
-        if not said:
-            raise SystemExit("the suite hangs without any fault")
-        times = {name: float(seconds) for seconds, name in re.findall(r"^([0-9.]+)s call +(\S.*)$", said[0], re.MULTILINE)}
-        for name in re.findall(r"^(?:FAILED|ERROR) (\S+)", said[0], re.MULTILINE):
+        line = [sys.executable, "-m", "pytest", *QUIETLY[1:], *watched, "--durations=0", "--durations-min=0", "-vv"]  # a later -n holds
+        environment = {**os.environ, **_environment(self.tree), "COVERAGE_FILE": str(self.data)}
+        said = subprocess.run(line, cwd=self.tree, env=environment, capture_output=True, text=True, timeout=25 * PATIENCE).stdout
+        times = {name: float(seconds) for seconds, name in re.findall(r"^([0-9.]+)s call +(\S.*)$", said, re.MULTILINE)}
+        for name in re.findall(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE):
             print(f"fails without any fault, and is not asked: {name}")
             times.pop(name, None)
         self.kept.write_text(json.dumps(times), encoding="utf-8")
@@ -171,51 +177,106 @@ def test_of(context: str) -> str:
     return re.sub(r" \((call|setup|teardown)\)$", "", parts[-1]) if parts else ""
 
 
-def judged(mutant: Mutant, tree: Path, passers: Passers) -> dict[str, Any]:
-    """Plant one fault in the copy, run the tests near it, take it out again."""
-    import cosmic_ray.plugins as operators
-    from cosmic_ray.mutating import mutate_code
+class Bench:
+    """Puts a fault before tests, in processes forked from this one."""
 
-    file = tree / mutant.file
-    source = file.read_text(encoding="utf-8")
-    planted = mutate_code(source, operators.get_operator(mutant.operator)(), mutant.occurrence)
-    assert planted is not None, f"there is no such place: {mutant}"
-    change = "\n".join(difflib.unified_diff(source.splitlines(), planted.splitlines(), lineterm="", n=0))[-600:]
-    start = time.monotonic()
-    file.write_text(planted, encoding="utf-8")
+    def __init__(self, tree: Path, passers: Passers, said: Path) -> None:
+        self.tree, self.passers, self.said = tree, passers, said
+        self.sound: dict[str, bool] = {}
+        os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there: a process that is forked has no other threads
+        for name in PRELOADED:
+            importlib.import_module(name)
+
+    def judged(self, mutant: Mutant) -> dict[str, Any]:
+        """Plant one fault in the copy, run the tests near it, take it out again."""
+        import cosmic_ray.plugins as operators
+        from cosmic_ray.mutating import mutate_code
+
+        file = self.tree / mutant.file
+        source = file.read_text(encoding="utf-8")
+        planted = mutate_code(source, operators.get_operator(mutant.operator)(), mutant.occurrence)
+        assert planted is not None, f"there is no such place: {mutant}"
+        change = "\n".join(difflib.unified_diff(source.splitlines(), planted.splitlines(), lineterm="", n=0))[-600:]
+        start = time.monotonic()
+        outcome, by = "no Python", ""
+        with contextlib.suppress(SyntaxError):
+            ast.parse(planted)
+            outcome, by = self._outcome(file, source, planted, self.passers(mutant))
+        seconds = round(time.monotonic() - start, 1)
+        return {**mutant.__dict__, "outcome": outcome, "by": by, "seconds": seconds, "change": change}
+
+    def _outcome(self, file: Path, source: str, planted: str, tests: list[str]) -> tuple[str, str]:
+        """What became of a fault, and the test that saw it."""
+        while tests:
+            file.write_text(planted, encoding="utf-8")
+            try:
+                outcome = self._tested(tests)
+            finally:
+                file.write_text(source, encoding="utf-8")
+            failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", self.said.read_text(encoding="utf-8"), re.MULTILINE)
+            if outcome != "caught" or not failed or self._sound(failed[0]):
+                return outcome, failed[0] if failed else ""
+            tests = [test for test in tests if test != failed[0]]
+        return "not passed", ""
+
+    def _sound(self, test: str) -> bool:
+        """Whether a test passes here where there is no fault."""
+        if test not in self.sound:
+            self.sound[test] = self._tested([test]) == "survived"
+            if not self.sound[test]:
+                print(f"fails here without any fault, and is not asked: {test}", flush=True)
+        return self.sound[test]
+
+    def _tested(self, tests: list[str]) -> str:
+        if not (process := os.fork()):
+            os.setsid()
+            _run_here(self.tree, tests, self.said)
+        end = time.monotonic() + self.passers.patience(tests)
+        while not (ended := os.waitpid(process, os.WNOHANG))[0]:
+            if time.monotonic() > end:
+                os.killpg(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+                return "caught (hangs)"
+            time.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)  # what a failed test left running
+        code = os.waitstatus_to_exitcode(ended[1])
+        if code not in (0, 1, 2, 4):  # 1: failed tests; 2 and 4: a module that cannot be imported any more
+            raise RuntimeError(f"pytest ended with {code}: {self.said.read_text(encoding='utf-8')[-2000:]}")
+        return "survived" if code == 0 else "caught"
+
+
+def _run_here(tree: Path, tests: list[str], said: Path) -> None:
+    """Become a process that runs tests of a tree, and end with pytest's code."""
+    code = 3
     try:
-        ast.parse(planted)
-        passing = passers(mutant)
-        outcome = _tested(tree, tuple(passing), patience=passers.patience(passing)) if passing else "not passed"
-    except SyntaxError:
-        outcome = "no Python"
+        os.environ.update(_environment(tree))
+        os.chdir(tree)
+        sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)
+        sys.dont_write_bytecode = True
+        with said.open("w", encoding="utf-8") as handle:
+            os.dup2(handle.fileno(), 1)
+            os.dup2(handle.fileno(), 2)
+        import pytest
+
+        code = int(pytest.main([*QUIETLY, *tests]))
+        sys.stdout.flush()
     finally:
-        file.write_text(source, encoding="utf-8")
-    return {**mutant.__dict__, "outcome": outcome, "seconds": round(time.monotonic() - start, 1), "change": change}
+        os._exit(code)
 
 
-def _tested(
-    tree: Path,
-    tests: tuple[str, ...],
-    variables: dict[str, str] | None = None,
-    said: list[str] | None = None,
-    patience: float = PATIENCE,
-) -> str:
+QUIETLY = ("-x", "-q", "-n0", "--disable-warnings", "--no-header", "-p", "no:cacheprovider")
+
+
+def _environment(tree: Path) -> dict[str, str]:
     places = [str(tree), *map(str, sorted(tree.glob("plugins/*/src")))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    environment.setdefault("LANGADAPT_TEST_DATA", str(ROOT.parent / "shared" / "data"))
-    environment["LANGADAPT_TEST_CACHE"] = str(tree.parent / "bases")  # what a fault helped to make is nobody else's
-    environment.update(variables or {})
-    line = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "--disable-warnings", "--no-header", *tests]  # a later -n holds
-    try:
-        done = subprocess.run(line, cwd=tree, env=environment, capture_output=True, timeout=patience, check=False)
-    except subprocess.TimeoutExpired:
-        return "caught (hangs)"
-    if done.returncode not in (0, 1, 2, 4):  # 1: failed tests; 2 and 4: a module that cannot be imported any more
-        raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
-    if said is not None:
-        said.append(done.stdout.decode())
-    return "survived" if done.returncode == 0 else "caught"
+    return {
+        "PYTHONPATH": os.pathsep.join(places),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "LANGADAPT_TEST_DATA": os.environ.get("LANGADAPT_TEST_DATA", str(ROOT.parent / "shared" / "data")),
+        "LANGADAPT_TEST_CACHE": str(tree.parent / "bases"),  # what a fault helped to make is nobody else's
+    }
 
 
 def main() -> int:
@@ -232,11 +293,11 @@ def main() -> int:
         tree = Path(scratch) / "langadapt"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         sample = drawn(tree, given.mutants, given.seed)
-        passers = Passers(given.out.with_suffix("") / commit, tree)
+        bench = Bench(tree, Passers(given.out.with_suffix("") / commit, tree), Path(scratch) / "said.txt")
         for number, mutant in enumerate(sample, start=1):
             if (mutant.file, mutant.operator, mutant.occurrence) in done:
                 continue
-            found = {"commit": commit, **judged(mutant, tree, passers)}
+            found = {"commit": commit, **bench.judged(mutant)}
             known.append(found)
             with given.out.open("a", encoding="utf-8") as handle:
                 handle.write(json.dumps(found, ensure_ascii=False) + "\n")
