@@ -134,7 +134,7 @@ def tasks(manifest: Path, folder: Path, encoder: str) -> None:
         return theirs(asked, **options)
 
     with tempfile.TemporaryDirectory() as work:
-        context = Context(workdir=Path(work))
+        context = Context(workdir=Path(work), cache=Path(work) / "cache")
         for evaluator in evaluators:
             loaded.encode = listened  # type: ignore[method-assign, assignment]
             evaluator.evaluate(loaded, context)

@@ -8,7 +8,7 @@ Layout below the root::
     roots/<hash>.json     run folders that refer to artifacts; what none refers to may be collected
     roots/<hash>.lock     held (flock) while a build of that run folder runs
     damaged/<key>.<n>     artifacts whose files were no longer what was written, set aside
-    cache/                translation memories and converted models: time saved, never a result
+    cache/                translation memories, converted models, vectors of evaluations: time saved, never a result
 
 Nothing is in ``objects`` that was not complete when it appeared there.
 """

@@ -66,12 +66,13 @@ def command(
     from langadapt.progress import ConsoleLog
     from langadapt.registry.setup import setup
     from langadapt.running.evaluation import evaluate
+    from langadapt.store import Store, default_root
 
     registry, catalog = setup(ctx.obj["plugins"])
     evaluators, missing = _tasks(given, seed, registry, catalog)
     log = ConsoleLog(quiet)
     with tempfile.TemporaryDirectory() as work:
-        context = Context(seed=seed, device=device or best_device(), workdir=Path(work), log=log)
+        context = Context(seed, device or best_device(), Path(work), Store(default_root()).cache, log)
         found = evaluate(encoders, evaluators, registry, context, device)
     for problem in found.problems:
         log.warning(problem)

@@ -98,7 +98,7 @@ def evaluate(
     texts = some_texts(evaluators, context)
     found.examples = {"texts": texts, "encoders": {}}
     for name in names:
-        encoder = _opened(name, evaluators, registry, device)
+        encoder = _opened(name, evaluators, registry, context, device)
         rows: list[dict[str, Any]] = []
         for evaluator in evaluators:
             try:
@@ -120,7 +120,9 @@ def evaluate(
     return found
 
 
-def _opened(name: str, evaluators: Sequence[Evaluator], registry: Registry, device: str | None) -> Encoder | Scorer | Baseline:
+def _opened(
+    name: str, evaluators: Sequence[Evaluator], registry: Registry, context: Context, device: str | None
+) -> Encoder | Scorer | Baseline:
     loaded: Encoder | Scorer | Baseline
     if name.startswith(PREFIX):
         return Baseline(name.removeprefix(PREFIX))
@@ -128,7 +130,7 @@ def _opened(name: str, evaluators: Sequence[Evaluator], registry: Registry, devi
         loaded = Scorer.load(name, device=device)
     else:
         loaded = Encoder.load(name, device=device, registry=registry, mlm_head=any(one.needs_mlm_head for one in evaluators))
-        remember(loaded)
+        remember(loaded, context.cache)
     sort = type(loaded).__name__
     wrong = [one for one in evaluators if sort not in one.subjects]
     if len(wrong) == len(evaluators):

@@ -39,7 +39,7 @@ def run(job: Job) -> dict[str, Any]:
             job.ctx.log.warning(line)
         encoder = job.teacher(folder, any(evaluator.needs_mlm_head for evaluator in job.slot("evaluators")))
         if isinstance(encoder, Encoder):
-            remember(encoder)
+            remember(encoder, job.ctx.cache)
         found[name] = _scored(encoder, name, evaluators, failures, job.ctx)
         if len(texts) > 2 and isinstance(encoder, Encoder) and encoder.gives == "dense" and (shown := view(encoder, texts, job.ctx)):
             views[name] = shown
