@@ -213,7 +213,8 @@ class Bench:
                 outcome = self._tested(tests)
             finally:
                 file.write_text(source, encoding="utf-8")
-            failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", self.said.read_text(encoding="utf-8"), re.MULTILINE)
+            lines = re.findall(r"^(?:FAILED|ERROR) (.*)$", self.said.read_text(encoding="utf-8"), re.MULTILINE)
+            failed = [test for test in tests if any(line == test or line.startswith(f"{test} - ") for line in lines)]
             if outcome != "caught" or not failed or self._sound(failed[0]):
                 return outcome, failed[0] if failed else ""
             tests = [test for test in tests if test != failed[0]]

@@ -24,6 +24,7 @@ COMMANDS = {
     "tokens": "Measure a vocabulary on a language's text, and advise.",
     "show-token": "Say where the row of a token came from.",
     "embed": "Turn texts into vectors.",
+    "serve": "Answer for vectors over HTTP, as OpenAI's clients ask.",
     "release": "Release a trained adapter alone, or merged into its base.",
     "evaluate": "Score encoders on a task.",
     "runs": "List builds of the past with their main score.",

@@ -51,14 +51,16 @@ class Lease:
     def __init__(
         self, bank: AdapterBank, stacks: Mapping[Key, Stack], slots: list[tuple[int, ...]], readings: list[Reading | None]
     ) -> None:
-        self._bank, self._stacks, self._slots = bank, stacks, slots
+        self._bank, self._stacks = bank, stacks
+        self.slots = slots
+        """Of each sentence, one for every adapter that is applied to it in turn."""
         self.readings = readings
         """How each sentence's adapter reads its texts; None where that is as the base does."""
 
     @contextlib.contextmanager
     def rows(self, indices: Sequence[int]) -> Iterator[None]:
         """Apply the adapters of these sentences to the forward pass inside."""
-        chosen = [self._slots[i] for i in indices]
+        chosen = [self.slots[i] for i in indices]
         if not any(slot for slots in chosen for slot in slots):
             yield
             return
@@ -240,6 +242,17 @@ class AdapterBank:
                 for part in pinned:
                     part.pins -= 1
                     self.slots.release(part)
+
+    def joint(self, rows: Sequence[tuple[Lease | None, int]]) -> Lease | None:
+        """One lease of sentences of several, each its lease and its place there; it is good as long as all of those are.
+
+        Pinned adapters keep their slots, and every newer stack has them: the newest one serves leases of any age.
+        """
+        slots = [lease.slots[i] if lease is not None else () for lease, i in rows]
+        depth = max(map(len, slots), default=0)
+        with self._lock:
+            stacks = self.slots.stacks
+        return Lease(self, stacks, [row + (0,) * (depth - len(row)) for row in slots], []) if depth else None
 
     def _ensure(self, part: Part) -> None:
         """Read a pinned adapter back in when it has left memory; reading holds no lock."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +22,13 @@ from langadapt.contracts.data import Normalizer
 from langadapt.contracts.encoder import EncoderSettings
 from langadapt.contracts.vectors import Fitted, MultiVectors, Pooler
 from langadapt.errors import ModelError
+from langadapt.inference.asking import asked
 from langadapt.inference.opening import best_device, local_folder, open_checkpoint
 from langadapt.inference.passes import Passes
 from langadapt.inference.reading import adapter_settings
 from langadapt.inference.router import choose
 from langadapt.inference.serving import Adapters, WithAdapters
-from langadapt.inference.texts import check_texts, names_of, token_ids_of
+from langadapt.inference.texts import check_texts, token_ids_of
 from langadapt.modeling.encoder import EncoderModule
 from langadapt.modeling.pooling import EveryLayer, LayerMean
 
@@ -193,24 +193,21 @@ class Encoder(WithAdapters):
                 a text.
             ModelError: unknown adapters, all of them named; nothing is encoded then.
         """
-        check_texts(texts)
         if self.gives == "multi":
             raise ModelError(
                 f"'{self.settings.pooler['use']}' gives a vector a token, and one a text is asked for",
                 hint="Use encode_multi and compare by maxsim; or score it in a search.",
             )
-        names = names_of(adapter, self.default_adapter, len(texts))
-        if not len(texts):
+        with asked(self, texts, adapter) as call:
+            vectors = (
+                self._passes.vectors(call.ids, batch_tokens, progress, call.lease) if call.ids else np.zeros((0, self.width), np.float32)
+            )
+        if not call.ids:
             self.stats = EncodeStats(0, 0, 0)
-            return np.zeros((0, self.width), dtype=np.float32)
-        # The names are pinned before any text is prepared: whatever is added or removed meanwhile, one call reads its texts and
-        # makes its vectors by one and the same adapter.
-        with self._adapters.bank().lease(names) if any(names) else nullcontext() as lease:
-            readings = lease.readings if lease else [None] * len(texts)
-            ids, cut = token_ids_of(texts, readings, self._adapters.own_reading(), self.tokenizer)
-            vectors = self._passes.vectors(ids, batch_tokens, progress, lease)
+            return vectors
+        cut = call.cut
         vectors = self._as_asked(vectors, normalize)
-        self.stats = EncodeStats(len(texts), sum(map(len, ids)), sum(cut.values()), tuple(sorted(cut)))
+        self.stats = EncodeStats(len(texts), call.tokens, sum(cut.values()), tuple(sorted(cut)))
         if cut:
             limits = " or ".join(map(str, sorted(cut)))
             logger.warning("%d of %d texts are longer than %s tokens and were truncated", sum(cut.values()), len(texts), limits)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from langadapt.artifacts import adapter as light
 from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.encoder import LoadedEncoder
@@ -49,7 +51,7 @@ class Adapters:
         most: int = 256,
         folder: Path | None = None,
     ) -> None:
-        self._loaded, self._module, self._normalizer, self._registry = loaded, module, normalizer, registry
+        self._loaded, self.module, self._normalizer, self._registry = loaded, module, normalizer, registry
         self._most = most
         self._lock = threading.Lock()
         self._digest: str | None = None
@@ -60,7 +62,7 @@ class Adapters:
         """The bank, made when it is first asked for."""
         with self._lock:
             if self._bank is None:
-                self._bank = AdapterBank(self._module.body, self._most)
+                self._bank = AdapterBank(self.module.body, self._most)
             return self._bank
 
     def names(self) -> list[str]:
@@ -84,12 +86,12 @@ class Adapters:
             self._check_record(record, settings, folder)
             slot = settings.normalizer if not settings.normalizer_in_tokenizer else None
             normalizer = component(self._registry, Normalizer, slot) if slot else self._normalizer
-            longest = encoders.longest_text(settings.max_length, self._loaded.tokenizer, self._module.model)
+            longest = encoders.longest_text(settings.max_length, self._loaded.tokenizer, self.module.model)
             reading = Reading(settings.prompt, normalizer, longest)
         else:
             logger.warning("the adapter %s states no base digest: only its shapes are checked against this base", folder)
         reads = [steady_reader(part) for part in parts_of(folder)]
-        centroid = light.load_centroid(folder, self._module.width)
+        centroid = light.load_centroid(folder, self.module.width)
         self.bank().add(name, *reads, reading=reading, centroid=centroid, replace=replace)
 
     def _check_record(self, record: light.AdapterRecord, settings: EncoderSettings, folder: Path) -> None:
@@ -166,6 +168,16 @@ class WithAdapters:
     def adapters(self) -> list[str]:
         """Names that :meth:`encode` knows."""
         return self._adapters.names()
+
+    def own_weights(self) -> None:
+        """Copy weights that are read from a file when they are used: a folder may then change under a process that runs for weeks."""
+        for weight in (*self._adapters.module.parameters(), *self._adapters.module.buffers()):
+            weight.data = weight.data.clone()
+
+    @property
+    def centroids(self) -> dict[str, np.ndarray]:
+        """What each adapter that has one is routed by: the mean unit vector (d,) of its training texts under the base."""
+        return self._adapters.bank().centroids()
 
     def role(self, name: str) -> str | None:
         """The adapter of a role (``query``, ``document``), or the default where roles share one."""

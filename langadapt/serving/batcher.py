@@ -1,0 +1,278 @@
+"""Calls that share forward passes: whatever waits when a pass ends goes into the next one, whoever asked and through whichever adapter.
+
+Nothing waits for company: a lone request is run at once, and while it runs the others gather (continuous batching; Yu et al. 2022, Orca,
+OSDI).  A long request gives way: each pass takes a share of every request that waits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from langadapt.errors import ModelError
+from langadapt.inference.asking import Asked, asked, vectors_together
+from langadapt.inference.encoder import Encoder
+from langadapt.inference.scorer import Scorer
+
+PAIRS = 64
+"""Pairs that a scorer reads before embeddings get their turn."""
+
+
+class Full(Exception):
+    """As much waits as may wait.
+
+    Args:
+        seconds: until it is done, as fast as the last passes were.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"about {seconds:.0f} s of work wait")
+        self.seconds = seconds
+
+
+@dataclass(eq=False)
+class Embedding:
+    """A call whose texts wait for their vectors."""
+
+    call: Asked
+    held: ExitStack
+    """Ends the call's hold on its adapters."""
+    vectors: np.ndarray
+    """(n, d) float32, filled as passes end."""
+    future: Future[np.ndarray] = field(default_factory=Future)
+    taken: int = 0
+    made: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """Tokens that no pass has taken yet."""
+        return sum(map(len, self.call.ids[self.taken :]))
+
+
+@dataclass(eq=False)
+class Scoring:
+    """Pairs that wait for their scores."""
+
+    pairs: Sequence[tuple[str, str]]
+    future: Future[np.ndarray] = field(default_factory=Future)
+    scores: list[np.ndarray] = field(default_factory=list)
+    taken: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """About as many as all pairs have: four characters each."""
+        return sum(len(a) + len(b) for a, b in self.pairs) // 4
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass did, for whoever counts."""
+
+    texts: int
+    tokens: int
+    seconds: float
+
+
+class Batcher:
+    """One thread that runs an encoder, and a scorer, for all calls.
+
+    Args:
+        encoder: its adapters may be added, replaced and removed meanwhile.
+        scorer: reranks; None refuses to.
+        batch_tokens: padded tokens in one forward pass; a share of every waiting call goes into it.
+        most_waiting: tokens that may wait; beyond, calls are refused.
+        told: called after every pass.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        scorer: Scorer | None = None,
+        batch_tokens: int = 4096,
+        most_waiting: int = 500_000,
+        told: Callable[[Pass], None] = lambda _: None,
+    ) -> None:
+        self.encoder, self.scorer = encoder, scorer
+        self.batch_tokens, self.most_waiting, self.told = batch_tokens, most_waiting, told
+        self._changed = threading.Condition()
+        self._waiting: deque[Embedding | Scoring] = deque()
+        self._tokens = 0
+        self._speed = 2000.0
+        """Tokens a second, a running mean."""
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="passes", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens of texts that no pass has taken yet."""
+        return self._tokens
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def embed(self, texts: Sequence[str], adapter: str | None) -> Future[np.ndarray]:
+        """Read texts and let their vectors be made; the future gives them, (n, d) float32, before any scaling.
+
+        Its attribute ``call`` is what was read.  Cancelled, what no pass has taken yet is dropped.
+
+        Raises:
+            DataError, ModelError: as :meth:`Encoder.encode`.
+            Full: too much waits.
+        """
+        self._check_room()
+        with ExitStack() as stack:
+            call = stack.enter_context(asked(self.encoder, texts, adapter))
+            found = Embedding(call, stack.pop_all(), np.empty((len(call.ids), self.encoder.width), np.float32))
+        found.future.call = call  # type: ignore[attr-defined]
+        return self._queued(found, call.tokens)
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Future[np.ndarray]:
+        """Let a logit a pair be made: (n,) float32.
+
+        Raises:
+            ModelError: there is no scorer.
+            Full: too much waits.
+        """
+        if self.scorer is None:
+            raise ModelError("no scorer is served", hint="Start the server with --scorer.")
+        self._check_room()
+        found = Scoring(pairs)
+        return self._queued(found, found.tokens)
+
+    def close(self) -> None:
+        """End when everything that waits is done."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _check_room(self) -> None:
+        if self._tokens > self.most_waiting:
+            raise Full(self._tokens / self._speed)
+
+    def _queued(self, one: Embedding | Scoring, tokens: int) -> Future[np.ndarray]:
+        with self._changed:
+            if self._ending:
+                if isinstance(one, Embedding):
+                    one.held.close()
+                raise ModelError("the server is stopping")
+            self._waiting.append(one)
+            self._tokens += tokens
+            self._changed.notify()
+        return one.future
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._ending:
+                    self._changed.wait()
+                if not self._waiting:
+                    return
+                first = self._waiting[0]
+                rows = [] if isinstance(first, Scoring) else self._share()
+                if isinstance(first, Scoring):
+                    self._waiting.popleft()
+            if isinstance(first, Scoring):
+                self._score(first)
+            elif rows:
+                self._embed(rows)
+
+    def _share(self) -> list[tuple[Embedding, int]]:
+        """Texts for the next pass: of every call that waits an equal share of the tokens, at least one text, those before it first."""
+        calls = [one for one in self._waiting if isinstance(one, Embedding)]
+        share, left = self.batch_tokens // len(calls), self.batch_tokens
+        rows: list[tuple[Embedding, int]] = []
+        for one in calls:
+            if one.future.cancelled():
+                self._drop(one)
+                continue
+            room = min(share, left)
+            while one.taken < len(one.call.ids) and (room > 0 or not rows):
+                rows.append((one, one.taken))
+                size = len(one.call.ids[one.taken])
+                one.taken, room, left = one.taken + 1, room - size, left - size
+                self._tokens -= size
+            if one.taken == len(one.call.ids):
+                self._waiting.remove(one)
+            if left <= 0:
+                break
+        if self._waiting and isinstance(self._waiting[0], Embedding):
+            self._waiting.rotate(-1)  # whoever has much left does not stand before the others for ever
+        return rows
+
+    def _drop(self, one: Embedding) -> None:
+        """Forget a call whose client has gone."""
+        self._tokens -= one.waiting
+        self._waiting.remove(one)
+        one.held.close()
+
+    def _embed(self, rows: list[tuple[Embedding, int]]) -> None:
+        start = time.monotonic()
+        try:
+            vectors = vectors_together(self.encoder, [(one.call, i) for one, i in rows], self.batch_tokens)
+        except Exception as error:
+            calls = list(dict.fromkeys(one for one, _ in rows))
+            if len(calls) == 1:
+                self._fail(calls[0], error)
+                return
+            for call in calls:  # whose texts it was is found out: nobody fails for another
+                self._embed([(one, i) for one, i in rows if one is call])
+            return
+        seconds, tokens = time.monotonic() - start, sum(len(one.call.ids[i]) for one, i in rows)
+        self._speed += 0.1 * (tokens / max(seconds, 1e-6) - self._speed)
+        for (one, i), vector in zip(rows, vectors, strict=True):
+            one.vectors[i] = vector
+            one.made += 1
+        self.told(Pass(len(rows), tokens, seconds))
+        for one in dict.fromkeys(one for one, _ in rows):
+            if one.made == len(one.call.ids):
+                self._done(one)
+
+    def _done(self, one: Embedding) -> None:
+        one.held.close()
+        if not np.isfinite(one.vectors).all():
+            _answer(one.future.set_exception, ModelError("a vector is no number", hint="Look at the weights of the model that was asked."))
+        else:
+            _answer(one.future.set_result, one.vectors)
+
+    def _fail(self, one: Embedding, error: Exception) -> None:
+        with self._changed:
+            if one in self._waiting:
+                self._drop(one)
+            else:
+                one.held.close()
+        _answer(one.future.set_exception, error)
+
+    def _score(self, one: Scoring) -> None:
+        """Score a block of pairs; what is left waits for its next turn."""
+        assert self.scorer is not None
+        block = one.pairs[one.taken : one.taken + PAIRS]
+        if not one.future.cancelled():
+            try:
+                one.scores.append(self.scorer.score(block, batch_tokens=self.batch_tokens))
+                one.taken += len(block)
+                if one.taken < len(one.pairs):
+                    with self._changed:
+                        self._waiting.append(one)
+                    return
+                _answer(one.future.set_result, np.concatenate(one.scores))
+            except Exception as error:
+                _answer(one.future.set_exception, error)
+        self._tokens -= one.tokens
+
+
+def _answer(give: Callable[[Any], None], what: Any) -> None:
+    """Answer a call, unless its client has gone meanwhile."""
+    with suppress(InvalidStateError):
+        give(what)
