@@ -1,7 +1,7 @@
 """Calls that share forward passes: whatever waits when a pass ends goes into the next one, whoever asked and through whichever adapter.
 
 Nothing waits for company: a lone request is run at once, and while it runs the others gather (continuous batching; Yu et al. 2022, Orca,
-OSDI).  A long request gives way: each pass takes a share of every request that waits.
+OSDI).  A long request gives way: it takes half of a pass and goes behind the others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from langadapt.errors import ModelError
 from langadapt.inference.asking import Asked, asked, vectors_together
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.scorer import Scorer
+
+PASSES = 2
+"""Forward passes that are taken together: of more texts more are of one length, and padded less."""
 
 PAIRS = 64
 """Pairs that a scorer reads before embeddings get their turn."""
@@ -87,7 +90,7 @@ class Batcher:
     Args:
         encoder: its adapters may be added, replaced and removed meanwhile.
         scorer: reranks; None refuses to.
-        batch_tokens: padded tokens in one forward pass; a share of every waiting call goes into it.
+        batch_tokens: padded tokens in one forward pass.
         most_waiting: tokens that may wait; beyond, calls are refused.
         told: called after every pass.
     """
@@ -189,26 +192,29 @@ class Batcher:
                 self._embed(rows)
 
     def _share(self) -> list[tuple[Embedding, int]]:
-        """Texts for the next pass: of every call that waits an equal share of the tokens, at least one text, those before it first."""
+        """Texts for the next pass, in the order of arrival; where several calls wait, a call gets half of a pass at most.
+
+        Whole calls first: whoever is answered early asks again while the others' pass runs.
+        """
         calls = [one for one in self._waiting if isinstance(one, Embedding)]
-        share, left = self.batch_tokens // len(calls), self.batch_tokens
+        left = PASSES * self.batch_tokens
+        most = left if len(calls) == 1 else left // 2
         rows: list[tuple[Embedding, int]] = []
         for one in calls:
             if one.future.cancelled():
                 self._drop(one)
                 continue
-            room = min(share, left)
+            room = min(left, most)
             while one.taken < len(one.call.ids) and (room > 0 or not rows):
                 rows.append((one, one.taken))
                 size = len(one.call.ids[one.taken])
                 one.taken, room, left = one.taken + 1, room - size, left - size
                 self._tokens -= size
-            if one.taken == len(one.call.ids):
-                self._waiting.remove(one)
+            self._waiting.remove(one)
+            if one.taken < len(one.call.ids):
+                self._waiting.append(one)  # behind those that wait for their first text
             if left <= 0:
                 break
-        if self._waiting and isinstance(self._waiting[0], Embedding):
-            self._waiting.rotate(-1)  # whoever has much left does not stand before the others for ever
         return rows
 
     def _drop(self, one: Embedding) -> None:
