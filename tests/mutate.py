@@ -46,7 +46,7 @@ PATIENCE = 240.0
 """Seconds after which a fault counts as caught, at the least: it hangs.  Tests that took long without it are given five times as long."""
 
 SECONDS = 120.0
-"""Of a line that many tests pass, no more are asked than take so long."""
+"""Of a line that many tests pass, no more are asked than take so long: of those nearest to it, and then of those that do the most."""
 
 
 PRELOADED = ("pytest", "numpy", "torch", "transformers", "datasets", "sentence_transformers", "adapters", "peft", "accelerate", "sklearn")
@@ -158,11 +158,16 @@ class Passers:
                 found.update({test_of(context) for context in contexts})
         return found
 
-    def __call__(self, mutant: Mutant) -> list[str]:
-        """Tests that pass a fault's line, in a process of their own or pytest's."""
+    def __call__(self, mutant: Mutant) -> tuple[list[str], list[str]]:
+        """Tests that pass a fault's line, in a process of their own or pytest's: the nearest, and those that do the most besides."""
         name = self.files.get(mutant.file.removeprefix("langadapt/"), "")
         contexts = self.lines.contexts_by_lineno(name).get(mutant.line, []) if name else []
         tests = sorted({test_of(context) for context in contexts} & set(self.times), key=lambda test: (self.footprints[test], test))
+        near = self._within(tests)
+        return near, self._within([test for test in reversed(tests) if test not in near])
+
+    def _within(self, tests: list[str]) -> list[str]:
+        """The first of tests, as many as SECONDS allow, one at least."""
         spent = itertools.accumulate(self.times[test] for test in tests)
         return [test for test, seconds in zip(tests, spent, strict=True) if seconds < SECONDS or test == tests[0]]
 
@@ -201,7 +206,11 @@ class Bench:
         outcome, by = "no Python", ""
         with contextlib.suppress(SyntaxError):
             ast.parse(planted)
-            outcome, by = self._outcome(file, source, planted, self.passers(mutant))
+            near, whole = self.passers(mutant)
+            outcome, by = self._outcome(file, source, planted, near)
+            if outcome == "survived" and whole:  # builds from end to end see what tests of one function do not
+                outcome, by = self._outcome(file, source, planted, whole)
+                outcome = "survived" if outcome == "not passed" else outcome
         seconds = round(time.monotonic() - start, 1)
         return {**mutant.__dict__, "outcome": outcome, "by": by, "seconds": seconds, "change": change}
 

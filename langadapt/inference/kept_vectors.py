@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 
 from langadapt.files import stable_hash
 from langadapt.modeling.encoder import EncoderModule
@@ -48,10 +47,12 @@ class KeptVectors:
     @cached_property
     def _identity(self) -> bytes:
         """Digest of weights, pooler and configuration as they are in memory, and of what computes with them."""
+        from transformers import __version__ as theirs
+
         said = {
             "config": self.module.model.config.to_dict(),
             "pooler": [type(self.module.pooler).__qualname__, self.module.pooler.identity()],
-            "versions": [__version__, torch.__version__, transformers.__version__],
+            "versions": [__version__, torch.__version__, theirs],
             "runs": [self.precision, str(self.module.device), torch.get_num_threads()],
         }
         whole = hashlib.sha256(stable_hash({key: repr(value) for key, value in said.items()}).encode())
