@@ -8,24 +8,36 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import BertConfig, BertModel
 
+from langadapt import Encoder
+from langadapt.artifacts import adapter as adapters
+from langadapt.artifacts import encoder as encoders
 from langadapt.artifacts.adapter import AdapterRecord, Base, card_facts, without_paths
 from langadapt.contracts.component import Context
+from langadapt.data import fetch as fetching
 from langadapt.data import labelled
-from langadapt.errors import DataError, ModelError, StageFailed
+from langadapt.data.parallel import read_pairs
+from langadapt.errors import DataError, ModelError, PlanError, StageFailed
 from langadapt.files import stamps
+from langadapt.inference.opening import local_folder
 from langadapt.inference.serving import WithAdapters
+from langadapt.manifests import yaml
 from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
 from langadapt.modeling import surgery
 from langadapt.modeling.checkpoint_folder import _config
+from langadapt.planning.chaining import chain
 from langadapt.planning.pinning import pin_paths
 from langadapt.planning.provenance import _short
+from langadapt.planning.raw import RawStage
 from langadapt.registry.imports import internal_imports
 from langadapt.registry.plugins import Plugin
 from langadapt.release.licences import remarks, tag
+from langadapt.running.comparing import lines_of
 from langadapt.running.failures import told
+from langadapt.running.past import PastRun
 
 
 def test_hidden_files_and_folders_are_not_stamped(tmp_path: Path) -> None:
@@ -177,3 +189,117 @@ def test_internals_that_a_plugin_imports_are_found(tmp_path: Path, monkeypatch: 
     assert internal_imports(Plugin("some", module="some_plugin.plugin", problem="broken")) == []
     for name in ("some_plugin", "lone_plugin"):
         sys.modules.pop(name, None)
+
+
+class Said:
+    """A log that keeps warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def info(self, text: str) -> None:
+        pass
+
+
+def test_columns_without_names_are_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "words.tsv"
+    file.write_text("house\tetxe\nriver\tibai\nroad\tbide\n", encoding="utf-8")
+    log = Said()
+    resource = Resource(name="dictionary", format="parallel", sources=Sources(path=PathSource(paths=[str(file)])))
+    resource = resource.model_copy(update={"pinned": pin_paths(resource, (file,), "here")})
+    found = list(read_pairs(resource, Context(log=log)))  # type: ignore[arg-type]
+    assert len(found) == 2
+    assert len(log.warnings) == 1
+
+
+def test_three_parts_are_a_folder_and_not_a_hub_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The Hub's names have two parts: a typing error is told at once, without a network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("the Hub was asked"))
+    with pytest.raises(ModelError, match="no such folder"):
+        local_folder("runs/mr/release")
+
+
+@pytest.mark.parametrize("role", ["../elsewhere", "a/b", ".hidden"])
+def test_roles_lie_in_their_adapter(tmp_path: Path, role: str) -> None:
+    record = AdapterRecord({"use": "lora"}, "peft", Base("d", "bert", 1), 1, roles=(role,))
+    adapters.save(record, tmp_path)
+    with pytest.raises(ModelError, match="outside its own"):
+        adapters.load(tmp_path)
+
+
+def chained(before: str, after: str) -> list[RawStage]:
+    """Two recipes of stages written in YAML, one behind the other."""
+    stages = []
+    for recipe, text in (("one", before), ("two", after)):
+        document = yaml.parse(f"stages: {text}", f"{recipe}.yaml")
+        stages.append([RawStage(name, dict(data), document, ("stages", name), recipe) for name, data in document.data["stages"].items()])
+    return chain(*stages)
+
+
+def test_a_chained_recipe_begins_with_what_was_released() -> None:
+    before = "{base: {do: load, source: $lang.encoder}, mlm: {do: train, encoder: base}, release: {do: export, encoder: mlm}}"
+    found = chained(before, "{base: {do: load, source: $lang.encoder, layers: 6}, sts: {do: train, encoder: base}}")
+    assert [stage.name for stage in found] == ["base", "mlm", "release", "two.base", "sts"]
+    assert found[3].data == {"do": "load", "layers": "6", "encoder": "mlm"}
+    assert found[4].data["encoder"] == "two.base"
+    with pytest.raises(PlanError, match="recipe 'one' exports nothing"):
+        chained("{base: {do: load, source: $lang.encoder}}", "{sts: {do: load, source: $lang.encoder}}")
+
+
+def test_files_of_git_are_known_by_gits_digest(tmp_path: Path) -> None:
+    """What ``git hash-object`` says of the same bytes."""
+    (tmp_path / "file").write_bytes(b"hello\n")
+    assert fetching._git_digest(tmp_path / "file") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+def past(stages: dict[str, Any], events: list[dict[str, Any]], path: Path = Path()) -> PastRun:
+    return PastRun(path=path, title="x", seed=1, versions={}, sources={}, stages=stages, events=tuple(events))
+
+
+def test_what_a_run_of_the_past_came_to() -> None:
+    begun = {"event": "build_start"}
+    assert past({}, []).state() == "unfinished"
+    assert past({}, [begun, {"event": "stage_end", "outcome": "done"}]).state() == "unfinished"
+    assert past({}, [begun, {"event": "stage_end", "outcome": "failed"}]).state() == "failed"
+    assert past({}, [begun, {"event": "stage_end", "outcome": "aborted"}]).state() == "unfinished"
+    assert past({}, [begun, {"event": "build_end"}]).state() == "done"
+    assert past({}, [{"event": "build_end"}, begun]).state() == "unfinished"
+
+
+def test_what_a_run_released() -> None:
+    export = {"key": "0", "identity": {"do": "export", "inputs": {"encoder": ["b"]}}}
+    stages = {
+        name: {"key": key, "identity": {"do": "train", "inputs": {}}} for name, key in (("first", "a"), ("second", "b"), ("third", "c"))
+    }
+    assert past({**stages, "release": export}, []).released == "second"
+    assert past(stages, []).released is None
+
+
+def test_a_comparison_without_scores_says_so() -> None:
+    found = {"scores": {"a": [], "b": []}, "plans": {}, "costs": {}}
+    assert lines_of(found)[0] == "No scores lie in these run folders."
+
+
+def test_damaged_weights_of_a_pooler_are_refused(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    loaded = encoders.load(tiny, mlm_head=False)
+    encoders.save(loaded, folder)
+    (folder / encoders.EMBEDDING).write_bytes(b"no tensors")
+    with pytest.raises(ModelError):
+        encoders.load(folder, mlm_head=False)
+
+
+def test_log_probabilities_of_all_tokens_for_more_than_one_batch(tiny: Path, tmp_path: Path) -> None:
+    encoders.save(encoders.load(tiny, mlm_head=True), tmp_path / "base")
+    encoder = Encoder.load(tmp_path / "base", device="cpu", mlm_head=True)
+    ids = encoder.tokenizer(["नदी वाहते", "मुले मैदानात खेळत आहेत आज", "गाव"])["input_ids"]
+    places = [[1, 2], [1], [1]]
+    whole = encoder.masked_log_probabilities(ids, places, None, batch_tokens=4096)
+    each = encoder.masked_log_probabilities(ids, places, None, batch_tokens=1)
+    assert whole.shape == (4, whole.shape[1])
+    assert np.abs(whole - each).max() < 1e-4
+    assert np.abs(np.exp(each).sum(1) - 1).max() < 1e-3
