@@ -225,6 +225,7 @@ def test_normaliser_is_kept_on_loading(folder: Path, packed: e5.Packed) -> None:
     assert normaliser.normalize_str("र\u093cय") == "\u0931य"  # composed, as XLM-R does
 
 
+@pytest.mark.slow
 def test_conversion_is_deterministic(binary: Path, folder: Path, tmp_path: Path) -> None:
     e5.convert(binary, tmp_path)
     names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
