@@ -18,6 +18,7 @@ COMMANDS = {
     "list": "List languages, domains, recipes and components.",
     "show": "Show one of them whole: facts, stages, options.",
     "plugins": "List plugins, what they bring, and which are broken.",
+    "new": "Begin a plugin or a recipe of your own.",
     "check": "Check manifests and plugins without building.",
     "translators": "Say what can translate between two languages here.",
     "translate": "Translate columns of a table, to look at or to score on.",
