@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
 import itertools
 import sys
@@ -147,8 +148,55 @@ def _own_notes(model: Any) -> dict[str, str]:
     return found
 
 
+def contracts() -> str:
+    """Everything that a plugin may import, by signature, and a digest of it that the changelog must name."""
+    folder = FOLDER.parents[1] / "langadapt" / "contracts"
+    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.py"))}
+    lines: list[str] = []
+    for module, tree in trees.items():
+        for node in tree.body:
+            name = getattr(node, "name", "_")
+            if isinstance(node, ast.ClassDef) and not name.startswith("_"):
+                lines += ["", f"## {name}", "", "```python", *_signatures(node, module), "```"]
+    defined = [node for node in trees["hooks"].body if isinstance(node, ast.FunctionDef) and node.name.startswith("langadapt_")]
+    lines += ["", "## Hooks", "", "```python", *map(_signature, defined), "```", ""]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    return "\n".join(
+        [
+            "<!-- written by docs/make_reference.py; do not edit -->",
+            "",
+            "# Contracts",
+            "",
+            "What a plugin derives from and is handed, by signature ([what they promise](../explanation/compatibility.md)).  The methods",
+            "are described where they stand, in `langadapt/contracts/`, and by kind in [components](components.md).",
+            "",
+            f"Digest: `{digest}`",
+            *lines,
+        ]
+    )
+
+
+def _signatures(node: ast.ClassDef, module: str) -> list[str]:
+    bases = ", ".join(ast.unparse(base) for base in node.bases)
+    found = [
+        f"class {node.name}({bases})  # langadapt.contracts.{module}" if bases else f"class {node.name}  # langadapt.contracts.{module}"
+    ]
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and not ast.unparse(item.target).startswith("_"):
+            found.append(f"    {ast.unparse(item)}")
+        elif isinstance(item, ast.FunctionDef) and (not item.name.startswith("_") or item.name == "__init__"):
+            marks = [ast.unparse(one) for one in item.decorator_list]
+            found += [f"    @{mark}" for mark in marks] + [f"    {_signature(item)}"]
+    return found
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return f"def {node.name}({ast.unparse(node.args)}){returns}"
+
+
 def main() -> int:
-    pages = {"components.md": components(), "hooks.md": hook_page(), "manifests.md": manifests()}
+    pages = {"components.md": components(), "contracts.md": contracts(), "hooks.md": hook_page(), "manifests.md": manifests()}
     stale = [name for name, text in pages.items() if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
         for name in stale:

@@ -112,3 +112,13 @@ def test_the_domain_plugin_of_the_how_to_works(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_contract_does_not_change_in_silence() -> None:
+    """Whoever changes a contract or a hook renews the page ('make docs') and tells authors of plugins in the changelog what to do."""
+    page = (ROOT / "docs" / "reference" / "contracts.md").read_text(encoding="utf-8")
+    digest = re.search(r"^Digest: `([0-9a-f]{12})`$", page, re.MULTILINE)
+    assert digest
+    told = [ROOT / "CHANGELOG.md", *(ROOT / "changelog.d").glob("*.md")]
+    named = [path.name for path in told if digest.group(1) in path.read_text(encoding="utf-8")]
+    assert named, f"no fragment of changelog.d names contract {digest.group(1)}: say there what authors of plugins have to change"

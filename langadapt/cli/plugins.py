@@ -21,6 +21,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
                 "name": p.name,
                 "version": p.version,
                 "module": p.module,
+                "written_for": p.written_for,
                 "problem": p.problem,
                 "hooks": p.hooks,
                 "components": [f"{ref.kind} {ref.name}" for ref in p.components],
@@ -32,7 +33,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         return
     for plugin in found:
         click.secho(f"{plugin.name} {plugin.version}".strip(), bold=True, nl=False)
-        click.echo(f"  ({plugin.module})")
+        click.echo(f"  ({plugin.module}{f', for langadapt {plugin.written_for}' if plugin.written_for else ''})")
         if plugin.problem:
             click.secho(f"  broken: {plugin.problem}", fg="red")
         for ref in plugin.components:

@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pluggy
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 
 from langadapt.contracts import hooks
 from langadapt.contracts.hooks import ComponentRef
 from langadapt.contracts.kinds import KINDS
 from langadapt.errors import RegistryError, did_you_mean
 from langadapt.registry import builtin
+from langadapt.version import __version__
 
 GROUP = "langadapt"
 
@@ -35,6 +38,8 @@ class Plugin:
     name: str
     version: str = ""
     module: str = ""
+    written_for: str = ""
+    """The versions of langadapt that its package asks for."""
     problem: str | None = None
     components: list[ComponentRef] = field(default_factory=list)
     data_dirs: list[Path] = field(default_factory=list)
@@ -67,7 +72,11 @@ def load_plugins(extra: Sequence[str] = (), environ: dict[str, str] | None = Non
     manager.add_hookspecs(hooks)
     found = [_register(manager, Plugin("langadapt", module=builtin.__name__), builtin)]
     for entry in _wanted(environ if environ is not None else dict(os.environ)):
-        plugin = Plugin(entry.name, entry.dist.version if entry.dist else "", entry.value)
+        plugin = Plugin(entry.name, entry.dist.version if entry.dist else "", entry.value, _written_for(entry))
+        if plugin.written_for and not SpecifierSet(plugin.written_for).contains(__version__, prereleases=True):
+            plugin.problem = f"was written for langadapt {plugin.written_for}, and this is {__version__}"
+            found.append(plugin)
+            continue
         try:
             with _named_while_slow(entry.name), stdout_to_stderr():
                 module = entry.load()
@@ -113,6 +122,18 @@ def stdout_to_stderr() -> Iterator[None]:
     """What a plugin prints goes to standard error: standard output is the command's answer, and may be JSON."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+def _written_for(entry: importlib.metadata.EntryPoint) -> str:
+    """What an entry point's package requires of langadapt, sorted; empty where it does not say, or not as packages say it."""
+    for line in (entry.dist.requires or []) if entry.dist else []:
+        try:
+            needed = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if needed.name == "langadapt":
+            return ",".join(sorted(map(str, needed.specifier), reverse=True))
+    return ""
 
 
 def _wanted(environ: dict[str, str]) -> Iterable[importlib.metadata.EntryPoint]:

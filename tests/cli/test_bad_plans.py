@@ -165,6 +165,43 @@ def test_a_broken_plugin_is_listed_and_hurts_nobody(run: Run, tmp_path: Path) ->
     assert run("--plugin", "broken_plugin", *PLAN, env=environment).returncode == 0
 
 
+HOOK = "from langadapt.contracts import ComponentRef, hookimpl\n\n\n@hookimpl\ndef langadapt_components():\n    return "
+BROKEN = {
+    "raises": ("import no_such_library\n", "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
+    "exits": ("raise SystemExit(9)\n", "cannot be imported: SystemExit: 9"),
+    "misspelt": ("def broken(:\n", "cannot be imported: SyntaxError"),
+    "junk": (f"{HOOK}[1]\n", "must yield ComponentRef, not int"),
+    "kindless": (f"{HOOK}[ComponentRef('poolr', 'x', 'm:X', 'y')]\n", "unknown kind 'poolr'"),
+    "newer": ("print('loaded')\n", "was written for langadapt >=7,<8, and this is 0."),
+}
+"""Name of a plugin → its module, and what is said of it."""
+
+
+def test_installed_plugins_that_are_broken_hurt_nobody(run: Run, tmp_path: Path) -> None:
+    """Six packages, each broken in its own way, beside one that works and shouts."""
+    site = tmp_path / "site"
+    for name, (text, _) in {**BROKEN, "loud": (f"print('HELLO')\n{HOOK}[]\n", "")}.items():
+        folder = site / f"langadapt_{name}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        needs = "langadapt<8,>=7" if name == "newer" else "langadapt>=0.2"
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: langadapt-{name}\nVersion: 1.0\nRequires-Dist: {needs}\n")
+        (folder / "entry_points.txt").write_text(f"[langadapt]\n{name} = langadapt_{name}\n")
+        (site / f"langadapt_{name}.py").write_text(text)
+    environment = {"PYTHONPATH": str(site)}
+    done = run("plugins", "--json", env=environment)
+    assert done.returncode == 0, done.stderr
+    listed = {plugin["name"]: plugin for plugin in json.loads(done.stdout)}
+    for name, (_, said) in BROKEN.items():
+        assert said in listed[name]["problem"], name
+    assert listed["newer"]["written_for"] == ">=7,<8"
+    assert "loaded" not in done.stderr, "it was imported, and could have done anything"
+    assert listed["loud"]["problem"] is None
+    assert "for langadapt >=7,<8" in run("plugins", env=environment).stdout
+    for line in (PLAN, ("list", "pooler"), ("show", "language", "mr"), ("doctor",)):
+        assert run(*line, env=environment).returncode == 0, line
+    refused(run("check", env=environment), *(f"plugin '{name}' is broken" for name in BROKEN))
+
+
 def test_langadapt_plugins_chooses(run: Run) -> None:
     refused(run("list", env={"LANGADAPT_PLUGINS": "vocap"}), "names 'vocap', which is not installed", "Did you mean 'vocab'?")
     only = run("list", "vocab-init", env={"LANGADAPT_PLUGINS": "vocab"})
