@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from scipy.sparse import csr_array
 from transformers import BertConfig, BertModel
 
 from langadapt import Encoder
 from langadapt.artifacts import adapter as adapters
 from langadapt.artifacts import encoder as encoders
+from langadapt.artifacts import scorer as scorers
 from langadapt.artifacts.adapter import AdapterRecord, Base, card_facts, without_paths
+from langadapt.artifacts.vocabulary import KEPT, Origins
+from langadapt.contracts import Mixture
 from langadapt.contracts.component import Context
 from langadapt.data import fetch as fetching
 from langadapt.data import labelled
@@ -34,10 +39,13 @@ from langadapt.planning.provenance import _short
 from langadapt.planning.raw import RawStage
 from langadapt.registry.imports import internal_imports
 from langadapt.registry.plugins import Plugin
+from langadapt.release.adapters import _facts
 from langadapt.release.licences import remarks, tag
 from langadapt.running.comparing import lines_of
 from langadapt.running.failures import told
 from langadapt.running.past import PastRun
+from langadapt.running.publishing import tidy
+from langadapt.training.checkpoints import _restore_moments
 
 
 def test_hidden_files_and_folders_are_not_stamped(tmp_path: Path) -> None:
@@ -303,3 +311,65 @@ def test_log_probabilities_of_all_tokens_for_more_than_one_batch(tiny: Path, tmp
     assert whole.shape == (4, whole.shape[1])
     assert np.abs(whole - each).max() < 1e-4
     assert np.abs(np.exp(each).sum(1) - 1).max() < 1e-3
+
+
+def test_origins_of_rows_with_many_sources() -> None:
+    """The heaviest are named, the others counted with their weight; a row that is no mixture has none, and those behind it keep theirs."""
+    count = KEPT + 3
+    shares = np.zeros((3, count), dtype=np.float32)
+    shares[1] = np.arange(count, 0, -1)
+    shares[2, 4] = 1.0
+    mixture = Mixture(csr_array(shares), ["random", "mean", "copied"], rows={0: np.ones(2, np.float32)})
+    old = [f"piece{i}" for i in range(count)]
+    found = Origins.of(mixture, old, "test")
+    assert found.sources[0] == []
+    assert [name for name, _ in found.sources[1]] == old[:KEPT]
+    assert found.rest == {1: (3, 6.0)}
+    assert found.sources[2] == [("piece4", 1.0)]
+
+
+@pytest.mark.parametrize("name", ["adapter.json", "scorer.json"])
+def test_malformed_records_name_what_is_wrong(tiny: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "folder"
+    if name == "scorer.json":
+        torch.manual_seed(0)
+        scorers.save(scorers.load(tiny, max_length=32), folder)
+        change = {"max_length": "many"}
+    else:
+        folder.mkdir()
+        adapters.save(AdapterRecord({"use": "lora"}, "peft", Base("d", "bert", 1), 1), folder)
+        change = {"parameters": "many"}
+    stated = json.loads((folder / name).read_text(encoding="utf-8"))
+    (folder / name).write_text(json.dumps({**stated, **change}), encoding="utf-8")
+    with pytest.raises(ModelError, match=next(iter(change))) as refused:
+        (scorers if name == "scorer.json" else adapters).load(folder)
+    assert refused.value.where == str(folder / name)
+
+
+def test_what_a_killed_build_left_in_its_folder_goes(tmp_path: Path) -> None:
+    (tmp_path / ".release-123" / "inner").mkdir(parents=True)
+    (tmp_path / ".release-456").write_text("x", encoding="utf-8")
+    (tmp_path / "mine.txt").write_text("x", encoding="utf-8")
+    tidy(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("history", [None, {"steps": 7}])
+def test_an_adapter_released_alone_tells_how_it_was_trained(tmp_path: Path, history: dict[str, int] | None) -> None:
+    record = AdapterRecord({"use": "lora"}, "peft", Base("d", "bert", 1), 1)
+    if history:
+        (tmp_path / "training.json").write_text(json.dumps(history), encoding="utf-8")
+    assert _facts(tmp_path, record)["trained"] == (history or {})
+
+
+def test_moments_come_back_as_what_they_were() -> None:
+    """Tensors as tensors, whole numbers as whole numbers, nested ones where they were."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([weight])
+    saved = {"0.exp_avg": torch.full((3,), 2.0), "0.count:int": torch.tensor(5), "0.more/inner": torch.tensor([1.5])}
+    _restore_moments(optimizer, saved)
+    state = optimizer.state_dict()["state"][0]
+    assert torch.equal(state["exp_avg"], saved["0.exp_avg"])
+    assert state["count"] == 5
+    assert not isinstance(state["count"], torch.Tensor)
+    assert torch.equal(state["more"]["inner"], saved["0.more/inner"])
