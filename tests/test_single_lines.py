@@ -365,7 +365,7 @@ def test_an_adapter_released_alone_tells_how_it_was_trained(tmp_path: Path, hist
 def test_moments_come_back_as_what_they_were() -> None:
     """Tensors as tensors, whole numbers as whole numbers, nested ones where they were."""
     weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = torch.optim.Adam([weight])
+    optimizer = torch.optim.SGD([weight], 0.1)
     saved = {"0.exp_avg": torch.full((3,), 2.0), "0.count:int": torch.tensor(5), "0.more/inner": torch.tensor([1.5])}
     _restore_moments(optimizer, saved)
     state = optimizer.state_dict()["state"][0]
