@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from scipy.sparse import csr_array
 from transformers import BertConfig, BertModel
 
@@ -25,14 +26,17 @@ from langadapt.contracts.component import Context
 from langadapt.data import fetch as fetching
 from langadapt.data import labelled
 from langadapt.data.parallel import read_pairs
-from langadapt.errors import DataError, ModelError, PlanError, StageFailed
+from langadapt.errors import DataError, ManifestError, ModelError, PlanError, StageFailed
 from langadapt.files import stamps
+from langadapt.inference.by_role import ByRole
 from langadapt.inference.opening import local_folder
 from langadapt.inference.serving import WithAdapters
 from langadapt.manifests import yaml
 from langadapt.manifests.resource import HubSource, PathSource, Resource, Sources
 from langadapt.modeling import surgery
 from langadapt.modeling.checkpoint_folder import _config
+from langadapt.modeling.pooling import Mean
+from langadapt.modeling.precision import native_bf16
 from langadapt.planning.chaining import chain
 from langadapt.planning.pinning import pin_paths
 from langadapt.planning.provenance import _short
@@ -45,7 +49,10 @@ from langadapt.running.comparing import lines_of
 from langadapt.running.failures import told
 from langadapt.running.past import PastRun
 from langadapt.running.publishing import tidy
+from langadapt.running.reporting import _resources
 from langadapt.training.checkpoints import _restore_moments
+from langadapt.verbs.load.run import _reshaped
+from langadapt.verbs.train.light import _parameters
 
 
 def test_hidden_files_and_folders_are_not_stamped(tmp_path: Path) -> None:
@@ -373,3 +380,62 @@ def test_moments_come_back_as_what_they_were() -> None:
     assert state["count"] == 5
     assert not isinstance(state["count"], torch.Tensor)
     assert torch.equal(state["more"]["inner"], saved["0.more/inner"])
+
+
+def test_a_missing_manifest_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="cannot read the manifest: No such file or directory"):
+        yaml.load(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize(("flags", "native"), [("fpu avx2", False), ("fpu avx512_bf16", True), ("amx_bf16", True), (None, False)])
+def test_bf16_is_native_where_the_processor_says_so(monkeypatch: pytest.MonkeyPatch, flags: str | None, native: bool) -> None:
+    def read(*_: Any, **__: Any) -> str:
+        if flags is None:
+            raise FileNotFoundError("/proc/cpuinfo")
+        return flags
+
+    monkeypatch.setattr("langadapt.modeling.precision.Path.read_text", read)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert native_bf16.__wrapped__() is native
+
+
+def test_a_graphics_card_is_asked_once_torch_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
+    monkeypatch.setattr("langadapt.modeling.precision.Path.exists", lambda _: False)
+    assert native_bf16.__wrapped__() is True
+
+
+@pytest.mark.parametrize("layers", [None, 1])
+def test_random_weights_keep_the_layers_or_have_those_asked_for(tiny: Path, layers: int | None) -> None:
+    loaded = encoders.load(tiny, mlm_head=False)
+    before = loaded.model.config.num_hidden_layers
+    job: Any = SimpleNamespace(stage=SimpleNamespace(weights="random", layers=layers), ctx=Context())
+    assert before > 1
+    assert _reshaped(loaded, tiny, job).model.config.num_hidden_layers == (layers or before)
+
+
+def test_weights_are_counted_scalars_too(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(3, 4), "b": torch.zeros(())}, str(tmp_path / "model.safetensors"))
+    assert _parameters(tmp_path) == 13
+
+
+def test_an_encoder_by_role_reads_as_its_first_role_unless_told(tiny: Path) -> None:
+    loaded = encoders.load(tiny, mlm_head=False)
+    active: list[str] = []
+    encoder = ByRole(loaded, loaded.module(Mean()).eval(), None, ("query", "document"), active.append)
+    encoder.encode(["one"])
+    encoder.encode(["one"], adapter="document")
+    assert active == ["query", "document"]
+    with pytest.raises(ModelError, match="no adapter 'other'"):
+        encoder.encode(["one"], adapter="other")
+
+
+def test_a_report_names_files_without_their_folders_and_packages_by_name() -> None:
+    def resource(name: str, paths: list[str], label: str) -> Any:
+        pinned = SimpleNamespace(paths=[Path(path) for path in paths], label=label)
+        return SimpleNamespace(name=name, pinned=pinned, licence="MIT", origin="somewhere")
+
+    stage = SimpleNamespace(resources=lambda: [resource("nli", ["/a/nli.tsv", "/a/more.tsv"], "x"), resource("base", [], "starter e5")])
+    found = _resources(SimpleNamespace(stages=[stage]))  # type: ignore[arg-type]
+    assert [row["from"] for row in found] == ["nli.tsv, more.tsv", "starter e5"]
