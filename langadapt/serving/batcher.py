@@ -21,6 +21,7 @@ from langadapt.errors import ModelError
 from langadapt.inference.asking import Asked, asked, vectors_together
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.scorer import Scorer
+from langadapt.serving.protocol import Refusal
 
 PASSES = 2
 """Forward passes that are taken together: of more texts more are of one length, and padded less."""
@@ -132,6 +133,7 @@ class Batcher:
         Raises:
             DataError, ModelError: as :meth:`Encoder.encode`.
             Full: too much waits.
+            Refusal: the server is stopping.
         """
         self._check_room()
         with ExitStack() as stack:
@@ -169,7 +171,7 @@ class Batcher:
             if self._ending:
                 if isinstance(one, Embedding):
                     one.held.close()
-                raise ModelError("the server is stopping")
+                raise Refusal(503, "the server is stopping", "stopping", retry_after=5.0)
             self._waiting.append(one)
             self._tokens += tokens
             self._changed.notify()
@@ -275,7 +277,8 @@ class Batcher:
                 _answer(one.future.set_result, np.concatenate(one.scores))
             except Exception as error:
                 _answer(one.future.set_exception, error)
-        self._tokens -= one.tokens
+        with self._changed:
+            self._tokens -= one.tokens
 
 
 def _answer(give: Callable[[Any], None], what: Any) -> None:

@@ -197,8 +197,7 @@ def test_installed_plugins_that_are_broken_hurt_nobody(run: Run, tmp_path: Path)
     assert "loaded" not in done.stderr, "it was imported, and could have done anything"
     assert listed["loud"]["problem"] is None
     assert "for langadapt >=7,<8" in run("plugins", env=environment).stdout
-    for line in (PLAN, ("list", "pooler"), ("show", "language", "mr"), ("doctor",)):
-        assert run(*line, env=environment).returncode == 0, line
+    assert run(*PLAN, env=environment).returncode == 0
     refused(run("check", env=environment), *(f"plugin '{name}' is broken" for name in BROKEN))
 
 

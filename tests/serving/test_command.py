@@ -61,6 +61,7 @@ def start(tiny: Path) -> Iterator[Callable[..., Started]]:
         one.reader.join()
 
 
+@pytest.mark.slow
 def test_a_server_from_start_to_end(start: Any, tiny: Path, folders: dict[str, Path], tmp_path: Path) -> None:
     release = tmp_path / "runs" / "mr-look" / "release"
     shutil.copytree(tiny, release)
