@@ -403,6 +403,7 @@ def test_a_graphics_card_is_asked_once_torch_is_there(monkeypatch: pytest.Monkey
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
     monkeypatch.setattr("langadapt.modeling.precision.Path.exists", lambda _: False)
+    monkeypatch.setattr("langadapt.modeling.precision.Path.read_text", lambda *_, **__: "fpu")
     assert native_bf16.__wrapped__() is True
 
 
