@@ -46,6 +46,8 @@ def command(ctx: click.Context, /, release: str, adapters: tuple[str, ...], host
     langadapt serve runs/mr-sbert-nli-sts/release --adapter telecom=… --adapter clinical=…
     curl localhost:8000/v1/embeddings -d '{"model": "telecom", "input": "…"}'
     """
+    from langadapt.errors import PlanError
+
     try:
         import limits  # noqa: F401
         import orjson  # noqa: F401
@@ -53,8 +55,6 @@ def command(ctx: click.Context, /, release: str, adapters: tuple[str, ...], host
         import starlette  # noqa: F401
         import uvicorn
     except ImportError as error:
-        from langadapt.errors import PlanError
-
         raise PlanError(f"the package '{error.name}' is not installed", hint="pip install 'langadapt[serve]'") from error
     from langadapt.inference.encoder import Encoder
     from langadapt.inference.scorer import Scorer
@@ -67,10 +67,14 @@ def command(ctx: click.Context, /, release: str, adapters: tuple[str, ...], host
 
     guards = _guards(given)
     added = _added(adapters)
+    name = given["name"] or _called(release)
+    _check_names(name, added)
     listener = bound(host, port)  # before minutes of loading
     registry, _ = setup(ctx.obj["plugins"])
     load = {key: given[key] for key in ("device", "precision", "quantization", "max_adapters")}
     encoder = Encoder.load(release, registry=registry, **load)
+    if encoder.gives != "dense":
+        raise PlanError(f"'{encoder.settings.pooler['use']}' gives a vector a token, and one a text is served", where=release)
     encoder.own_weights()
     for name, path in added.items():
         encoder.add_adapter(name, path)
@@ -78,7 +82,7 @@ def command(ctx: click.Context, /, release: str, adapters: tuple[str, ...], host
     counting = Counting()
     batcher = Batcher(encoder, scorer, given["batch_tokens"], given["max_waiting"], counting.passed)
     counting.watch(batcher)
-    service = Service(encoder, batcher, guards, counting, given["name"] or _called(release), given["timeout"])
+    service = Service(encoder, batcher, guards, counting, name, given["timeout"])
     app = make_app(service, (lambda _: None) if quiet else _log)
     address = f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
     if host not in LOCAL and not guards.keys:
@@ -95,7 +99,17 @@ def _called(release: str) -> str:
     from langadapt.release.adapters import known_name
 
     found = known_name(release)
-    return found if found != "release" else Path(release).expanduser().resolve().parent.name
+    return found if found != "release" else Path(release).expanduser().resolve().parent.name or "base"
+
+
+def _check_names(name: str, added: dict[str, str]) -> None:
+    from langadapt.serving.service import RESERVED
+
+    if name in ("auto", "scorer") or name in added:
+        raise click.BadParameter(f"the encoder cannot be called {name} here", param_hint="--name")
+    for one in added:
+        if one in RESERVED:
+            raise click.BadParameter(f"an adapter cannot be called {one}", param_hint="--adapter")
 
 
 def _guards(given: dict[str, Any]) -> Guards:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -84,6 +85,8 @@ def _guarded(service: Service, path: str, handler: Handler, guard: str, log: Log
             found = _refused(Refusal(429, message, "queue_full", retry_after=full.seconds))
         except Refusal as refusal:
             found = _refused(refusal)
+        except ClientDisconnect:
+            found = _refused(Refusal(499, "the client has gone", "client_gone"))
         except Exception as error:
             found = _refused(refusal_of(error))
             if found.status_code == 500:

@@ -26,6 +26,9 @@ from langadapt.serving.protocol import Refusal
 PASSES = 2
 """Forward passes that are taken together: of more texts more are of one length, and padded less."""
 
+LONGEST = 512
+"""Tokens that a pair is counted with at most."""
+
 PAIRS = 64
 """Pairs that a scorer reads before embeddings get their turn."""
 
@@ -72,8 +75,8 @@ class Scoring:
 
     @property
     def tokens(self) -> int:
-        """About as many as all pairs have: four characters each."""
-        return sum(len(a) + len(b) for a, b in self.pairs) // 4
+        """About as many as all pairs have: four characters each, and no pair more than a scorer reads."""
+        return sum(min(len(a) + len(b), 4 * LONGEST) for a, b in self.pairs) // 4
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,10 @@ class Batcher:
                 if isinstance(one, Embedding):
                     one.held.close()
                 raise Refusal(503, "the server is stopping", "stopping", retry_after=5.0)
+            if self._tokens > self.most_waiting:  # others came while this one was read
+                if isinstance(one, Embedding):
+                    one.held.close()
+                raise Full(self._tokens / self._speed)
             self._waiting.append(one)
             self._tokens += tokens
             self._changed.notify()
@@ -188,10 +195,14 @@ class Batcher:
                 rows = [] if isinstance(first, Scoring) else self._share()
                 if isinstance(first, Scoring):
                     self._waiting.popleft()
-            if isinstance(first, Scoring):
-                self._score(first)
-            elif rows:
-                self._embed(rows)
+            try:
+                if isinstance(first, Scoring):
+                    self._score(first)
+                elif rows:
+                    self._embed(rows)
+            except Exception as error:  # letting go of an adapter may need memory: the others are still served
+                for one in [first, *(one for one, _ in rows)]:
+                    _answer(one.future.set_exception, error)
 
     def _share(self) -> list[tuple[Embedding, int]]:
         """Texts for the next pass, in the order of arrival; where several calls wait, a call gets half of a pass at most.
@@ -248,19 +259,19 @@ class Batcher:
                 self._done(one)
 
     def _done(self, one: Embedding) -> None:
-        one.held.close()
         if not np.isfinite(one.vectors).all():
             _answer(one.future.set_exception, ModelError("a vector is no number", hint="Look at the weights of the model that was asked."))
         else:
             _answer(one.future.set_result, one.vectors)
+        one.held.close()
 
     def _fail(self, one: Embedding, error: Exception) -> None:
+        _answer(one.future.set_exception, error)
         with self._changed:
             if one in self._waiting:
                 self._drop(one)
             else:
                 one.held.close()
-        _answer(one.future.set_exception, error)
 
     def _score(self, one: Scoring) -> None:
         """Score a block of pairs; what is left waits for its next turn."""

@@ -78,7 +78,8 @@ class Guards:
             raise Refusal(403, "adapters cannot be changed here: the server was started without --admin-keys", "forbidden")
         if not right and (admin or self.keys):
             raise Refusal(401, "a key is missing or wrong: send 'Authorization: Bearer KEY'", "invalid_api_key")
-        return given or (request.client.host if request.client else "")
+        # A key that nobody was given is no identity: with a new one each time, a rate would bind nobody.
+        return given if right else (request.client.host if request.client else "")
 
     def check_rate(self, caller: str) -> None:
         """Count a request.

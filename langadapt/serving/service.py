@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Body = TypeVar("Body", bound=BaseModel)
 
+RESERVED = ("base", "auto", "scorer")
+"""Models that are no adapters."""
+
 CELLS = 262_144
 """Most cosines of one request."""
 
@@ -180,7 +183,7 @@ class Service:
     async def put_adapter(self, request: Request) -> Response:
         """``PUT /v1/adapters/NAME``: add it, or let it take the place of the one of that name in one step."""
         name = request.path_params["name"]
-        if not re.fullmatch(r"[\w.\-]{1,100}", name) or name in ("base", "auto", "scorer", self.name):
+        if not re.fullmatch(r"[\w.\-]{1,100}", name) or name in (*RESERVED, self.name):
             raise Refusal(400, f"an adapter cannot be called {name[:100]!r} here", "invalid_name")
         body = await self._read(request, AdapterBody)
         was = name in self.encoder.adapters
@@ -192,6 +195,8 @@ class Service:
         name = request.path_params["name"]
         if name not in self.encoder.adapters:
             raise self._unknown(name)
+        if name == self.encoder.default_adapter:
+            raise Refusal(409, f"the encoder that is served speaks through '{name}'", "in_use")
         await run_in_threadpool(self.encoder.remove_adapter, name)
         return answer({"id": name, "object": "adapter", "deleted": True})
 

@@ -26,11 +26,13 @@ class Example(TokenizerTrainer):
     def train(self, texts: Iterable[str], base: PreTrainedTokenizerFast | None, ctx: Context) -> PreTrainedTokenizerFast:
         import copy
 
+        from tokenizers import AddedToken
+
         if base is None:
             raise ModelError(f"'{self.name}' extends a base's tokenizer, and there is none", hint="Name the stage's encoder.")
         found = copy.deepcopy(base)
         counts = Counter(word for text in texts for word in text.split() if word.isalpha())
         # Equal counts go by spelling: the same corpus must give the same vocabulary.
         words = sorted((word for word in counts if len(base.tokenize(word)) > 1), key=lambda word: (-counts[word], word))
-        found.add_tokens(words[: self.add])
+        found.add_tokens([AddedToken(word, single_word=True) for word in words[: self.add]])  # never inside another word
         return found
