@@ -48,6 +48,7 @@ def test_names_kinds_and_folders_that_cannot_be(run: Run, tmp_path: Path) -> Non
     (tmp_path / "langadapt-taken").mkdir()
     for arguments, said in (
         (("plugin", "My_Own", "--kind=pooler"), "no name of a package"),
+        (("plugin", "objectives", "--kind=pooler"), "a package langadapt-objectives"),
         (("plugin", "mine", "--kind=poolr"), "there is no kind 'poolr'"),
         (("plugin", "mine"), "--kind"),
         (("plugin", "taken", "--kind=pooler"), "stands there already"),

@@ -9,6 +9,8 @@ from typing import IO
 
 import click
 
+from langadapt.cli.options import named_adapters
+
 
 @click.command("embed")
 @click.argument("encoder")
@@ -68,7 +70,7 @@ def command(
     lines = [text for _, text in tables.lines(texts)] if texts else _stdin(sys.stdin.buffer)
     if not lines:
         raise DataError("there is no text", where=str(texts or "standard input"))
-    added = _added(adapters)
+    added = named_adapters(adapters)
     _check_choice(len(added), per_line, use, route)
     names: list[str | None] | str | None = use or (next(iter(added)) if len(added) == 1 else None)
     if per_line:
@@ -100,21 +102,6 @@ def command(
         temporary.unlink(missing_ok=True)
         raise disk_error(error, f"{output} cannot be written", "--output") from error
     click.echo(f"{len(vectors):,} vectors of {vectors.shape[1]} dimensions in {output}", err=True)
-
-
-def _added(items: tuple[str, ...]) -> dict[str, str]:
-    """Paths by name."""
-    found: dict[str, str] = {}
-    for item in items:
-        name, equals, path = item.partition("=")
-        if not equals or not name or not path:
-            raise click.BadParameter(f"{item} is not NAME=PATH", param_hint="--adapter")
-        if name == "-":
-            raise click.BadParameter("- stands for the base alone; name the adapter", param_hint="--adapter")
-        if name in found:
-            raise click.BadParameter(f"two adapters are called {name}", param_hint="--adapter")
-        found[name] = path
-    return found
 
 
 def _check_choice(added: int, per_line: bool, use: str | None, route: bool) -> None:

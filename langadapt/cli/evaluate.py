@@ -72,7 +72,7 @@ def command(
     evaluators, missing = _tasks(given, seed, registry, catalog)
     log = ConsoleLog(quiet)
     with tempfile.TemporaryDirectory() as work:
-        context = Context(seed, device or best_device(), Path(work), Store(default_root()).cache, log)
+        context = Context(seed=seed, device=device or best_device(), workdir=Path(work), cache=Store(default_root()).cache, log=log)
         found = evaluate(encoders, evaluators, registry, context, device)
     for problem in found.problems:
         log.warning(problem)

@@ -123,3 +123,18 @@ def make_request(values: dict[str, Any]) -> Request:
         licence_policy=values["licence_policy"],
         seed=values["seed"],
     )
+
+
+def named_adapters(items: tuple[str, ...]) -> dict[str, str]:
+    """Paths of ``--adapter NAME=PATH`` by name."""
+    found: dict[str, str] = {}
+    for item in items:
+        name, equals, path = item.partition("=")
+        if not equals or not name or not path:
+            raise click.BadParameter(f"{item} is not NAME=PATH", param_hint="--adapter")
+        if name == "-":
+            raise click.BadParameter("- stands for the base alone; name the adapter", param_hint="--adapter")
+        if name in found:
+            raise click.BadParameter(f"two adapters are called {name}", param_hint="--adapter")
+        found[name] = path
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from langadapt.cli.embed import _added
+from langadapt.cli.options import named_adapters
 
 if TYPE_CHECKING:
     from langadapt.serving.guards import Guards
@@ -66,7 +66,7 @@ def command(ctx: click.Context, /, release: str, adapters: tuple[str, ...], host
     from langadapt.serving.service import Service
 
     guards = _guards(given)
-    added = _added(adapters)
+    added = named_adapters(adapters)
     name = given["name"] or _called(release)
     _check_names(name, added)
     listener = bound(host, port)  # before minutes of loading
@@ -76,9 +76,11 @@ def command(ctx: click.Context, /, release: str, adapters: tuple[str, ...], host
     if encoder.gives != "dense":
         raise PlanError(f"'{encoder.settings.pooler['use']}' gives a vector a token, and one a text is served", where=release)
     encoder.own_weights()
-    for name, path in added.items():
-        encoder.add_adapter(name, path)
+    for adapter, path in added.items():
+        encoder.add_adapter(adapter, path)
     scorer = Scorer.load(given["scorer"], device=given["device"]) if given["scorer"] else None
+    if scorer is not None:
+        scorer.own_weights()
     counting = Counting()
     batcher = Batcher(encoder, scorer, given["batch_tokens"], given["max_waiting"], counting.passed)
     counting.watch(batcher)

@@ -52,7 +52,7 @@ def asked(encoder: Encoder, texts: Sequence[str], adapter: str | Sequence[str | 
 
 
 def vectors_together(encoder: Encoder, rows: Sequence[tuple[Asked, int]], batch_tokens: int = 4096) -> np.ndarray:
-    """Vectors of texts of several calls, each through its own adapter: (n, d) float32, before they are scaled.
+    """Vectors of texts of several calls, each through its own adapter: (n, d) float32, for :meth:`Encoder.finished`.
 
     Args:
         encoder: that every call asked.
@@ -62,8 +62,3 @@ def vectors_together(encoder: Encoder, rows: Sequence[tuple[Asked, int]], batch_
     leased = [(one.lease, i) for one, i in rows]
     lease = encoder._adapters.bank().joint(leased) if any(lease for lease, _ in leased) else None
     return encoder._passes.vectors([one.ids[i] for one, i in rows], batch_tokens, False, lease)
-
-
-def finished(encoder: Encoder, vectors: np.ndarray, normalize: bool | None) -> np.ndarray:
-    """Vectors (n, d) as :meth:`Encoder.encode` gives them: scaled to length one or not, stored as the encoder stores them."""
-    return encoder._as_asked(vectors, normalize)

@@ -241,6 +241,7 @@ class AdapterBank:
             with self._lock:
                 for part in pinned:
                     part.pins -= 1
+                for part in pinned:
                     self.slots.release(part)
 
     def joint(self, rows: Sequence[tuple[Lease | None, int]]) -> Lease | None:

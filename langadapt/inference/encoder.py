@@ -199,22 +199,19 @@ class Encoder(WithAdapters):
                 hint="Use encode_multi and compare by maxsim; or score it in a search.",
             )
         with asked(self, texts, adapter) as call:
-            vectors = (
-                self._passes.vectors(call.ids, batch_tokens, progress, call.lease) if call.ids else np.zeros((0, self.width), np.float32)
-            )
-        if not call.ids:
-            self.stats = EncodeStats(0, 0, 0)
-            return vectors
-        cut = call.cut
-        vectors = self._as_asked(vectors, normalize)
+            if not call.ids:
+                self.stats = EncodeStats(0, 0, 0)
+                return np.zeros((0, self.width), np.float32)
+            vectors = self._passes.vectors(call.ids, batch_tokens, progress, call.lease)
+        vectors, cut = self.finished(vectors, normalize), call.cut
         self.stats = EncodeStats(len(texts), call.tokens, sum(cut.values()), tuple(sorted(cut)))
         if cut:
             limits = " or ".join(map(str, sorted(cut)))
             logger.warning("%d of %d texts are longer than %s tokens and were truncated", sum(cut.values()), len(texts), limits)
         return vectors
 
-    def _as_asked(self, vectors: np.ndarray, normalize: bool | None) -> np.ndarray:
-        """Vectors (n, d) scaled and stored as the call, or else the settings, say."""
+    def finished(self, vectors: np.ndarray, normalize: bool | None) -> np.ndarray:
+        """Vectors (n, d) of passes scaled and stored as the call, or else the settings, say; they may be scaled in place."""
         if self._output is None:
             return _units(vectors) if (self.settings.normalize if normalize is None else normalize) else vectors
         stored = self._output.apply(_units(vectors) if self.settings.normalize else vectors)

@@ -15,6 +15,7 @@ from langadapt.contracts.component import Log, SilentLog
 from langadapt.contracts.data import Normalizer
 from langadapt.errors import DataError, ModelError
 from langadapt.inference.opening import best_device, local_folder
+from langadapt.modeling.loading import own
 from langadapt.training.tokenized import tokenize_texts
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class Scorer:
                 hint="Train one, with an objective that leaves a scorer.",
             )
         return cls(loaded, device or best_device(), normalizer)
+
+    def own_weights(self) -> None:
+        """Hold the weights apart from their folder, which may then change."""
+        own(self._module)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:

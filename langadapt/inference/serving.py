@@ -23,6 +23,7 @@ from langadapt.inference.opening import component, local_folder
 from langadapt.inference.reading import Reading, adapter_settings
 from langadapt.modeling.digest import weights_digest
 from langadapt.modeling.encoder import EncoderModule
+from langadapt.modeling.loading import own
 
 if TYPE_CHECKING:
     from langadapt.registry.registry import Registry
@@ -94,6 +95,14 @@ class Adapters:
         centroid = light.load_centroid(folder, self.module.width)
         self.bank().add(name, *reads, reading=reading, centroid=centroid, replace=replace)
 
+    def digest(self) -> str:
+        """Of the base's weights as its folder has them; taken once, empty for one made in memory."""
+        if self.folder is None:
+            return ""
+        with self._lock:
+            self._digest = self._digest or weights_digest(self._loaded.checkpoint or self.folder)
+            return self._digest
+
     def _check_record(self, record: light.AdapterRecord, settings: EncoderSettings, folder: Path) -> None:
         own = self._loaded.settings
         if record.roles and light.is_adapter(folder):
@@ -108,12 +117,11 @@ class Adapters:
             )
         if self.folder is None:
             return
-        with self._lock:
-            self._digest = self._digest or weights_digest(self._loaded.checkpoint or self.folder)
-        if record.base.digest != self._digest:
+        digest = self.digest()
+        if record.base.digest != digest:
             known = record.base.origin or record.base.model_type
             raise ModelError(
-                f"the adapter is for another base ({known}, digest {record.base.digest[:12]}…); this one has {self._digest[:12]}…",
+                f"the adapter is for another base ({known}, digest {record.base.digest[:12]}…); this one has {digest[:12]}…",
                 where=str(folder),
                 hint="Load the base it was trained on.",
             )
@@ -170,9 +178,9 @@ class WithAdapters:
         return self._adapters.names()
 
     def own_weights(self) -> None:
-        """Copy weights that are read from a file when they are used: a folder may then change under a process that runs for weeks."""
-        for weight in (*self._adapters.module.parameters(), *self._adapters.module.buffers()):
-            weight.data = weight.data.clone()
+        """Hold the base apart from its folder, which may then change under a process that runs for weeks: weights and their digest."""
+        self._adapters.digest()
+        own(self._adapters.module)
 
     @property
     def centroids(self) -> dict[str, np.ndarray]:

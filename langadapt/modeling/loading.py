@@ -414,3 +414,9 @@ class _quiet:
         hf.set_verbosity(self._level)
         if self._bars:
             hf.enable_progress_bar()
+
+
+def own(module: torch.nn.Module) -> None:
+    """Copy weights into memory that are otherwise read from their file when they are used."""
+    for weight in (*module.parameters(), *module.buffers()):
+        weight.data = weight.data.clone()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 
@@ -94,6 +96,8 @@ def _around(name: str, module: str, what: str, use: str, data: str, needs: Seque
 def _module(name: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise PlanError(f"'{name}' is no name of a package", hint="Small letters, digits and single hyphens, a letter first: my-pooler.")
+    with suppress(PackageNotFoundError):
+        raise PlanError(f"a package langadapt-{name} {version(f'langadapt-{name}')} is installed", hint="Choose another name.")
     return f"langadapt_{name.replace('-', '_')}"
 
 

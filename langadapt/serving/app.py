@@ -42,8 +42,8 @@ def make_app(service: Service, log: Log) -> Starlette:
         log: gets one record a request, without any text of it.
     """
 
-    def route(path: str, handler: Handler, method: str = "GET", guard: str = "caller") -> Route:
-        return Route(path, _guarded(service, path, handler, guard, log), methods=[method])
+    def route(path: str, handler: Handler, methods: str = "GET", guard: str = "caller") -> Route:
+        return Route(path, _guarded(service, path, handler, guard, log), methods=methods.split())
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -58,8 +58,7 @@ def make_app(service: Service, log: Log) -> Starlette:
             route("/v1/rerank", service.rerank, "POST"),
             route("/rerank", service.rerank, "POST"),
             route("/similarity", service.similarity, "POST"),
-            route("/v1/adapters/{name}", service.put_adapter, "PUT", "admin"),
-            route("/v1/adapters/{name}", service.delete_adapter, "DELETE", "admin"),
+            route("/v1/adapters/{name}", service.adapter, "PUT DELETE", "admin"),
             route("/metrics", service.metrics),
             route("/healthz", service.healthz, guard="nobody"),
             route("/readyz", service.readyz, guard="nobody"),
@@ -75,7 +74,7 @@ def _guarded(service: Service, path: str, handler: Handler, guard: str, log: Log
     async def handle(request: Request) -> Response:
         start, number = time.monotonic(), uuid.uuid4().hex[:16]
         told: dict[str, Any] = {}
-        request.state.told = told
+        request.state.told, request.state.start = told, start
         try:
             if guard != "nobody":
                 service.guards.check_rate(service.guards.caller(request, guard == "admin"))
@@ -117,7 +116,9 @@ async def _no_route(request: Request, error: Exception) -> Response:
     """No such path, or not by this method."""
     status = error.status_code if isinstance(error, HTTPException) else 404
     what = f"{request.method} {request.url.path[:100]} is nothing that this server answers"
-    return _refused(Refusal(status, what, "not_found" if status == 404 else "method_not_allowed"))
+    found = _refused(Refusal(status, what, "not_found" if status == 404 else "method_not_allowed"))
+    found.headers.update(getattr(error, "headers", None) or {})
+    return found
 
 
 def _asset(name: str) -> Handler:

@@ -6,6 +6,7 @@ OSDI).  A long request gives way: it takes half of a pass and goes behind the ot
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -22,6 +23,8 @@ from langadapt.inference.asking import Asked, asked, vectors_together
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.scorer import Scorer
 from langadapt.serving.protocol import Refusal
+
+logger = logging.getLogger("langadapt")
 
 PASSES = 2
 """Forward passes that are taken together: of more texts more are of one length, and padded less."""
@@ -128,10 +131,11 @@ class Batcher:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
-    def embed(self, texts: Sequence[str], adapter: str | None) -> Future[np.ndarray]:
-        """Read texts and let their vectors be made; the future gives them, (n, d) float32, before any scaling.
+    def embed(self, texts: Sequence[str], adapter: str | Sequence[str | None] | None) -> tuple[Asked, Future[np.ndarray]]:
+        """Read texts, one at least, and let their vectors be made.
 
-        Its attribute ``call`` is what was read.  Cancelled, what no pass has taken yet is dropped.
+        Returns:
+            What was read, and a future of (n, d) float32 for :meth:`Encoder.finished`.  Cancelled, what no pass has taken yet is dropped.
 
         Raises:
             DataError, ModelError: as :meth:`Encoder.encode`.
@@ -142,8 +146,12 @@ class Batcher:
         with ExitStack() as stack:
             call = stack.enter_context(asked(self.encoder, texts, adapter))
             found = Embedding(call, stack.pop_all(), np.empty((len(call.ids), self.encoder.width), np.float32))
-        found.future.call = call  # type: ignore[attr-defined]
-        return self._queued(found, call.tokens)
+        try:
+            self._queue(found, call.tokens)
+        except BaseException:
+            found.held.close()
+            raise
+        return call, found.future
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Future[np.ndarray]:
         """Let a logit a pair be made: (n,) float32.
@@ -156,7 +164,8 @@ class Batcher:
             raise ModelError("no scorer is served", hint="Start the server with --scorer.")
         self._check_room()
         found = Scoring(pairs)
-        return self._queued(found, found.tokens)
+        self._queue(found, found.tokens)
+        return found.future
 
     def close(self) -> None:
         """End when everything that waits is done."""
@@ -169,20 +178,14 @@ class Batcher:
         if self._tokens > self.most_waiting:
             raise Full(self._tokens / self._speed)
 
-    def _queued(self, one: Embedding | Scoring, tokens: int) -> Future[np.ndarray]:
+    def _queue(self, one: Embedding | Scoring, tokens: int) -> None:
         with self._changed:
-            if self._ending:
-                if isinstance(one, Embedding):
-                    one.held.close()
+            if self._ending or not self.alive:
                 raise Refusal(503, "the server is stopping", "stopping", retry_after=5.0)
-            if self._tokens > self.most_waiting:  # others came while this one was read
-                if isinstance(one, Embedding):
-                    one.held.close()
-                raise Full(self._tokens / self._speed)
+            self._check_room()  # others came while this one was read
             self._waiting.append(one)
             self._tokens += tokens
             self._changed.notify()
-        return one.future
 
     def _run(self) -> None:
         while True:
@@ -195,14 +198,10 @@ class Batcher:
                 rows = [] if isinstance(first, Scoring) else self._share()
                 if isinstance(first, Scoring):
                     self._waiting.popleft()
-            try:
-                if isinstance(first, Scoring):
-                    self._score(first)
-                elif rows:
-                    self._embed(rows)
-            except Exception as error:  # letting go of an adapter may need memory: the others are still served
-                for one in [first, *(one for one, _ in rows)]:
-                    _answer(one.future.set_exception, error)
+            if isinstance(first, Scoring):
+                self._score(first)
+            elif rows:
+                self._embed(rows)
 
     def _share(self) -> list[tuple[Embedding, int]]:
         """Texts for the next pass, in the order of arrival; where several calls wait, a call gets half of a pass at most.
@@ -234,7 +233,7 @@ class Batcher:
         """Forget a call whose client has gone."""
         self._tokens -= one.waiting
         self._waiting.remove(one)
-        one.held.close()
+        _let_go(one)
 
     def _embed(self, rows: list[tuple[Embedding, int]]) -> None:
         start = time.monotonic()
@@ -263,7 +262,7 @@ class Batcher:
             _answer(one.future.set_exception, ModelError("a vector is no number", hint="Look at the weights of the model that was asked."))
         else:
             _answer(one.future.set_result, one.vectors)
-        one.held.close()
+        _let_go(one)
 
     def _fail(self, one: Embedding, error: Exception) -> None:
         _answer(one.future.set_exception, error)
@@ -271,7 +270,7 @@ class Batcher:
             if one in self._waiting:
                 self._drop(one)
             else:
-                one.held.close()
+                _let_go(one)
 
     def _score(self, one: Scoring) -> None:
         """Score a block of pairs; what is left waits for its next turn."""
@@ -290,6 +289,14 @@ class Batcher:
                 _answer(one.future.set_exception, error)
         with self._changed:
             self._tokens -= one.tokens
+
+
+def _let_go(one: Embedding) -> None:
+    """End a call's hold on its adapters.  Freeing one may need memory for a moment: an error of that must not end the thread."""
+    try:
+        one.held.close()
+    except Exception:
+        logger.exception("an adapter could not be let go")
 
 
 def _answer(give: Callable[[Any], None], what: Any) -> None:

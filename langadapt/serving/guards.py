@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def read_keys(path: Path) -> tuple[str, ...]:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass
 class Guards:
     """What a request must pass.
 
@@ -49,6 +50,7 @@ class Guards:
     admin_keys: tuple[str, ...] = ()
     rate: str | None = None
     most_bytes: int = 8_000_000
+    _limit: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.rate is None:
@@ -61,7 +63,7 @@ class Guards:
             limit = parse(self.rate)
         except ValueError as error:
             raise PlanError(f"'{self.rate}' is no rate", hint="Write it as 100/minute or 5/second.") from error
-        object.__setattr__(self, "_limit", (limit, MovingWindowRateLimiter(MemoryStorage())))
+        self._limit = limit, MovingWindowRateLimiter(MemoryStorage())
 
     def caller(self, request: Request, admin: bool = False) -> str:
         """Who asks: a key, or an address.
@@ -69,11 +71,13 @@ class Guards:
         Raises:
             Refusal: no key, or a wrong one.
         """
-        known = self.admin_keys if admin else self.keys + self.admin_keys
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         given = given.strip() if scheme.lower() == "bearer" else ""
         # Every key is compared, each in the same time: how long it takes tells nothing.
-        right = sum(hmac.compare_digest(given.encode(), key.encode()) for key in known)
+        own, admins = (sum(hmac.compare_digest(given.encode(), key.encode()) for key in keys) for keys in (self.keys, self.admin_keys))
+        right = admins if admin else own + admins
+        if admin and own and not right:
+            raise Refusal(403, "this key may not change adapters", "forbidden")
         if admin and not self.admin_keys:
             raise Refusal(403, "adapters cannot be changed here: the server was started without --admin-keys", "forbidden")
         if not right and (admin or self.keys):
@@ -89,10 +93,8 @@ class Guards:
         """
         if self.rate is None:
             return
-        limit, limiter = self._limit  # type: ignore[attr-defined]
+        limit, limiter = self._limit
         if not limiter.hit(limit, caller):
-            import time
-
             wait = max(0.0, limiter.get_window_stats(limit, caller).reset_time - time.time())
             raise Refusal(429, f"more than {self.rate}", "rate_limit_exceeded", retry_after=wait)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from langadapt.errors import DataError, LangadaptError, ModelError
-from langadapt.inference.asking import Asked, finished
+from langadapt.inference.asking import Asked
 from langadapt.inference.encoder import Encoder
 from langadapt.inference.router import choose
 from langadapt.serving.batcher import Batcher
@@ -92,7 +93,7 @@ class Service:
         if body.dimensions is not None and body.dimensions > self.encoder.width:
             raise Refusal(400, f"dimensions: {body.dimensions} of {self.encoder.width} there are", "invalid_body")
         vectors, call = await self._embedded(request, body.input, body.model)
-        vectors = finished(self.encoder, vectors, body.normalize)
+        vectors = self.encoder.finished(vectors, body.normalize)
         if body.dimensions is not None:
             vectors = _shortened(vectors, body.dimensions, unit=body.normalize is not False)
         if body.encoding_format == "base64":
@@ -109,7 +110,7 @@ class Service:
         if len(body.texts) * len(body.others or body.texts) > CELLS:
             raise Refusal(413, f"more than {CELLS:,} cosines: send fewer texts", "body_too_large")
         vectors, call = await self._embedded(request, body.texts + (body.others or []), body.model)
-        units = finished(self.encoder, vectors, True)
+        units = self.encoder.finished(vectors, True)
         left, right = units[: len(body.texts)], units[len(body.texts) :] if body.others else units
         cosines = np.clip(left @ right.T, -1.0, 1.0)
         return answer({"similarities": list(cosines), "model": body.model, "usage": {"total_tokens": call.tokens}})
@@ -117,32 +118,32 @@ class Service:
     async def _embedded(self, request: Request, texts: list[str], model: str) -> tuple[np.ndarray, Asked]:
         """Vectors (n, d) of a request's texts by the model that it names, and how these were read."""
         names: Any = None
-        self.counting.texts.labels(model if model in self._names() else "unknown").inc(len(texts))
-        if model == "auto" and self.encoder.centroids:
+        centroids = self.encoder.centroids if model == "auto" else {}
+        if centroids:
             plain, _ = await self._made(request, texts, [None] * len(texts))
-            names = choose(plain, self.encoder.centroids)
+            names = choose(plain, centroids)
         elif model in self.encoder.adapters:
             names = model
         elif model not in ("base", self.name):
+            self.counting.texts.labels("unknown").inc(len(texts))
             raise self._unknown(model)
         elif self.encoder.default_adapter is not None:
             names = self.encoder.default_adapter
         vectors, call = await self._made(request, texts, names)
+        self.counting.texts.labels(model).inc(len(texts))
         self.counting.truncated.inc(sum(call.cut.values()))
         request.state.told.update(model=model[:100], texts=len(texts), tokens=call.tokens)
         return vectors, call
 
-    def _names(self) -> set[str]:
-        return {"base", *(one["id"] for one in self.models())}
-
     async def _made(self, request: Request, texts: list[str], names: Any) -> tuple[np.ndarray, Asked]:
         try:
-            future = await run_in_threadpool(self.batcher.embed, texts, names)
+            call, future = await run_in_threadpool(self.batcher.embed, texts, names)
         except ModelError as error:
-            if isinstance(names, str) and names not in self.encoder.adapters:  # removed since it was looked up
-                raise self._unknown(names) from error
+            asked_for = {names} if isinstance(names, str) else {name for name in names or () if name}
+            if gone := sorted(asked_for - set(self.encoder.adapters)):  # removed since it was looked up
+                raise self._unknown(gone[0]) from error
             raise
-        return await self._or_gone(request, future), future.call  # type: ignore[attr-defined]
+        return await self._or_gone(request, future), call
 
     async def _or_gone(self, request: Request, future: Future[np.ndarray]) -> np.ndarray:
         """A future's answer, unless the client goes or it takes too long; what is not begun is dropped then."""
@@ -150,7 +151,8 @@ class Service:
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             both: set[asyncio.Future[Any]] = {made, gone}
-            await asyncio.wait(both, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED)
+            left = request.state.start + self.timeout - time.monotonic()
+            await asyncio.wait(both, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
             if made.done():
                 return made.result()
             made.cancel()
@@ -180,8 +182,12 @@ class Service:
 
     # adapters --------------------------------------------------------------------------------------------------------
 
-    async def put_adapter(self, request: Request) -> Response:
-        """``PUT /v1/adapters/NAME``: add it, or let it take the place of the one of that name in one step."""
+    async def adapter(self, request: Request) -> Response:
+        """``PUT`` and ``DELETE /v1/adapters/NAME``."""
+        return await (self._put_adapter(request) if request.method == "PUT" else self._delete_adapter(request))
+
+    async def _put_adapter(self, request: Request) -> Response:
+        """Add it, or let it take the place of the one of that name in one step."""
         name = request.path_params["name"]
         if not re.fullmatch(r"[\w.\-]{1,100}", name) or name in (*RESERVED, self.name):
             raise Refusal(400, f"an adapter cannot be called {name[:100]!r} here", "invalid_name")
@@ -190,8 +196,8 @@ class Service:
         await run_in_threadpool(lambda: self.encoder.add_adapter(name, body.path, replace=True))
         return answer({"id": name, "object": "adapter", "replaced": was}, status=200 if was else 201)
 
-    async def delete_adapter(self, request: Request) -> Response:
-        """``DELETE /v1/adapters/NAME``; calls that use it end undisturbed."""
+    async def _delete_adapter(self, request: Request) -> Response:
+        """Calls that use it end undisturbed."""
         name = request.path_params["name"]
         if name not in self.encoder.adapters:
             raise self._unknown(name)

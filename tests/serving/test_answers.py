@@ -145,6 +145,31 @@ def test_bad_requests_are_told_what_is_wrong(served: Any, path: str, content: by
     assert served.post("/v1/embeddings", {"input": "x"}).status_code == 200, "others are still served"
 
 
+def test_a_wrong_method_is_told_the_right_ones(served: Any) -> None:
+    assert httpx.get(f"{served.url}/rerank").headers["allow"] == "POST"
+    assert set(httpx.post(f"{served.url}/v1/adapters/x").headers["allow"].split(", ")) == {"PUT", "DELETE"}
+
+
+def test_the_adapter_that_is_served_stays(loaded: Callable[[], Encoder], serving: Any) -> None:
+    encoder = loaded()
+    encoder.default_adapter = "telecom"
+    with serving(encoder, guards=Guards(admin_keys=("root",))) as served:
+        answer = httpx.delete(f"{served.url}/v1/adapters/telecom", headers={"authorization": "Bearer root"})
+        assert answer.status_code == 409
+        found = served.post("/v1/embeddings", {"input": TEXTS}).json()["data"]
+    assert np.abs(np.array([row["embedding"] for row in found]) - encoder.encode(TEXTS, adapter="telecom")).max() < 1e-5
+
+
+def test_a_client_that_goes_while_it_sends(served: Any, until: Any) -> None:
+    def gone() -> int:
+        return sum(one["status"] == 499 for one in served.log)
+
+    before, (host, port) = gone(), served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as caller:
+        caller.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+    until(lambda: gone() > before)
+
+
 def test_another_charset_and_a_body_that_lies_about_its_length(served: Any) -> None:
     answer = httpx.post(f"{served.url}/rerank", content=b"{}", headers={"content-type": "application/json; charset=latin-1"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_charset")
@@ -191,7 +216,7 @@ def test_keys(loaded: Callable[[], Encoder], folders: dict[str, Path], tmp_path:
             assert ("www-authenticate" in answer.headers) == (status == 401)
         assert httpx.get(f"{served.url}/metrics").status_code == 401
         assert httpx.get(f"{served.url}/healthz").json() == {"status": "ok"}
-        for key, status in (("abc-1", 401), ("root", 200)):
+        for key, status in (("abc-3", 401), ("abc-1", 403), ("root", 200)):
             answer = httpx.put(f"{served.url}/v1/adapters/telecom", json=body, headers={"authorization": f"Bearer {key}"})
             assert answer.status_code == status
     with serving(loaded()) as served:
@@ -211,6 +236,8 @@ def test_rates(tiny: Path, serving: Any) -> None:
         answers = [served.post("/v1/embeddings", {"input": "x"}) for _ in range(5)]
         assert [one.status_code for one in answers] == [200, 200, 200, 429, 429]
         assert 30 <= int(answers[-1].headers["retry-after"]) <= 60
+        made_up = {"authorization": "Bearer made-up"}
+        assert served.post("/v1/embeddings", {"input": "x"}, headers=made_up).status_code == 429, "a key that nobody gave is no identity"
     with pytest.raises(PlanError, match="no rate"):
         Guards(rate="often")
 

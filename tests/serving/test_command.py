@@ -61,7 +61,6 @@ def start(tiny: Path) -> Iterator[Callable[..., Started]]:
         one.reader.join()
 
 
-@pytest.mark.slow
 def test_a_server_from_start_to_end(start: Any, tiny: Path, folders: dict[str, Path], tmp_path: Path) -> None:
     release = tmp_path / "runs" / "mr-look" / "release"
     shutil.copytree(tiny, release)
@@ -108,6 +107,8 @@ def test_what_cannot_be_served(run: Run, tiny: Path, tmp_path: Path) -> None:
             ((str(tiny), "--port", "0", "--keys", str(tmp_path / "keys")), "there is no key"),
             ((str(tiny), "--port", "0", "--rate", "often"), "'often' is no rate"),
             ((str(tiny), "--port", "0", "--adapter", "telecom"), "telecom is not NAME=PATH"),
+            ((str(tiny), "--port", "0", "--adapter", "base=x"), "an adapter cannot be called base"),
+            ((str(tiny), "--port", "0", "--name", "x", "--adapter", "x=y"), "the encoder cannot be called x here"),
             ((str(tiny), "--port", "0", "--scorer", str(tiny)), "no trained head"),
         ):
             done = run("serve", *arguments)

@@ -129,6 +129,7 @@ def test_an_adapter_is_replaced_in_one_step(
             answer = httpx.put(f"{served.url}/v1/adapters/v", json=body, headers=headers)
             assert answer.status_code == status
             assert said in answer.json()["error"]["message"]
+        assert httpx.put(f"{served.url}/v1/adapters/auto", json={"path": str(versions[0])}, headers=headers).status_code == 400
         bad = httpx.put(f"{served.url}/v1/adapters/base", json={"path": str(versions[0])}, headers=headers)
         assert bad.status_code == 400
 
@@ -164,6 +165,23 @@ def test_a_text_that_breaks_a_pass_fails_alone(loaded: Callable[[], Encoder], se
     assert {text: answer.status_code for text, answer in answers.items()} == {text: 500 if "broken" in text else 200 for text in texts}
     assert "RuntimeError" in answers["broken " * 7].json()["error"]["message"]
     assert any("out of luck" in one.get("error", "") for one in served.log)
+
+
+def test_the_thread_outlives_an_adapter_that_cannot_be_let_go(loaded: Callable[[], Encoder], serving: Any) -> None:
+    """Freeing one copies what is left: where memory has run out, the caller is answered and the others are served."""
+    encoder = loaded()
+    slots = encoder._adapters.bank().slots
+    theirs = slots.release
+    with serving(encoder) as served:
+
+        def release(part: Any) -> None:
+            slots.release = theirs  # type: ignore[method-assign]
+            raise MemoryError("no room")
+
+        slots.release = release  # type: ignore[method-assign]
+        assert served.post("/v1/embeddings", {"input": "x", "model": "telecom"}).status_code == 200
+        assert served.post("/v1/embeddings", {"input": "x", "model": "telecom"}).status_code == 200
+        assert httpx.get(f"{served.url}/healthz").status_code == 200
 
 
 @pytest.mark.slow
